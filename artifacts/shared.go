@@ -1,0 +1,256 @@
+package artifacts
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/schedule"
+)
+
+// shared is an image that this node serves.
+type shared struct {
+	x      *Exchange
+	digest manifest.Digest
+	bytes  int64
+	pieces []manifest.Piece
+	gone   chan struct{} // closed when nobody holds the image any more
+
+	mu     sync.Mutex // guards the fields below; never held across a call of a Store
+	held   []holding
+	watch  map[chan struct{}]bool // each of depth 1: what is here has changed
+	takers map[schedule.Peer]*server
+	offers *schedule.Offers // nil unless seeding; set once
+	looks  [2]int           // how often what is here was looked up: begun, newest applied
+	safe   bool
+	sent   int64 // chunk bytes put on the wire, before compression
+}
+
+// holding is a store and how often it is held.
+type holding struct {
+	store Store
+	users int
+}
+
+func newShared(x *Exchange, s Store) *shared {
+	m := s.Manifest()
+	h := &shared{
+		x: x, digest: s.Digest(), bytes: m.Bytes(), pieces: m.Pieces(), gone: make(chan struct{}),
+		watch: map[chan struct{}]bool{}, takers: map[schedule.Peer]*server{},
+	}
+	if x.cfg.Seed {
+		h.offers = schedule.NewOffers(len(h.pieces), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	}
+	return h
+}
+
+func (h *shared) hold(s Store) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.held {
+		if h.held[i].store == s {
+			h.held[i].users++
+			return
+		}
+	}
+	h.held = append(h.held, holding{s, 1})
+}
+
+// release takes back one hold and reports whether that was the last of all.
+func (h *shared) release(s Store) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.held {
+		if h.held[i].store == s {
+			h.held[i].users--
+		}
+	}
+	h.held = slices.DeleteFunc(h.held, func(k holding) bool { return k.users == 0 })
+	return len(h.held) == 0
+}
+
+func (h *shared) stores() []Store {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]Store, len(h.held))
+	for i, k := range h.held {
+		out[i] = k.store
+	}
+	return out
+}
+
+// have is the pieces that any store has. The caller owns it.
+func (h *shared) have() manifest.Bitmap {
+	var all manifest.Bitmap
+	for _, s := range h.stores() {
+		all = all.Union(s.Have())
+	}
+	return all
+}
+
+// hasChunk reports whether any store has chunk n.
+func (h *shared) hasChunk(n int) bool {
+	return slices.ContainsFunc(h.stores(), func(s Store) bool { return s.HasChunk(n) })
+}
+
+// read reads chunk n from the first store that can.
+func (h *shared) read(n int, buf []byte) (data []byte, err error) {
+	err = errNotHeld
+	for _, s := range h.stores() {
+		if !s.HasChunk(n) {
+			continue
+		}
+		if data, err = s.ReadChunk(n, buf); err == nil {
+			return data, nil
+		}
+	}
+	return nil, err
+}
+
+// changed is called when what is here has become more or less: it wakes everybody
+// who tells others, and corrects a seed's offers.
+func (h *shared) changed() {
+	h.mu.Lock()
+	wake := make([]chan struct{}, 0, len(h.watch))
+	for c := range h.watch {
+		wake = append(wake, c)
+	}
+	h.looks[0]++
+	look := h.looks[0]
+	h.mu.Unlock()
+	for _, c := range wake {
+		poke(c)
+	}
+	if h.offers == nil {
+		return
+	}
+	have := h.have()
+	h.offer(func(o *schedule.Offers) {
+		if look > h.looks[1] { // else somebody has looked after us
+			h.looks[1] = look
+			o.Mine(have)
+		}
+	})
+}
+
+// poke wakes the receiver of a channel of depth 1, or finds it about to wake.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// subscribe makes changed poke c until cancel is called.
+func (h *shared) subscribe(c chan struct{}) (cancel func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watch[c] = true
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watch, c)
+	}
+}
+
+// offer changes a seed's offers, and wakes those who have something new to offer.
+// It does nothing on other nodes. change is called with the lock held.
+func (h *shared) offer(change func(*schedule.Offers)) {
+	if h.offers == nil {
+		return
+	}
+	h.mu.Lock()
+	change(h.offers)
+	var wake []chan struct{}
+	for _, o := range h.offers.Next() {
+		if v := h.takers[o.Peer]; v != nil {
+			wake = append(wake, v.wake)
+		}
+	}
+	was := h.safe
+	h.safe = h.offers.Safe()
+	now := h.safe
+	h.mu.Unlock()
+	for _, c := range wake {
+		poke(c)
+	}
+	if now && !was {
+		h.x.cfg.Events(SafeToLeave{Image: h.digest})
+	}
+}
+
+// outstanding is what a seed offers to p now.
+func (h *shared) outstanding(p schedule.Peer) manifest.Bitmap {
+	if h.offers == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.offers.Outstanding(p)
+}
+
+// join makes v the server of its peer. The peer's older stream, which it has given
+// up or forgotten, ends.
+func (h *shared) join(v *server, have manifest.Bitmap) {
+	p := peerOf(v.peer)
+	h.mu.Lock()
+	old := h.takers[p]
+	h.takers[p] = v
+	h.mu.Unlock()
+	if old != nil {
+		close(old.replaced)
+	}
+	h.offer(func(o *schedule.Offers) {
+		if h.takers[p] == v {
+			o.Join(p, have)
+		}
+	})
+}
+
+// part is called when v ends.
+func (h *shared) part(v *server) {
+	p := peerOf(v.peer)
+	h.mu.Lock()
+	mine := h.takers[p] == v
+	if mine {
+		delete(h.takers, p)
+	}
+	h.mu.Unlock()
+	if mine {
+		h.offer(func(o *schedule.Offers) {
+			if h.takers[p] == nil {
+				o.Leave(p)
+			}
+		})
+	}
+}
+
+func (h *shared) stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Stats{SentBytes: h.sent, Bytes: h.bytes, Safe: h.safe, Takers: len(h.takers)}
+}
+
+func (h *shared) count(bytes int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sent += int64(bytes)
+}
+
+// pieceOf is the piece that holds chunk n, or -1.
+func (h *shared) pieceOf(n int) int {
+	i, ok := slices.BinarySearchFunc(h.pieces, n, func(p manifest.Piece, n int) int {
+		switch {
+		case n < p.First:
+			return 1
+		case n >= p.First+p.Count:
+			return -1
+		}
+		return 0
+	})
+	if !ok {
+		return -1
+	}
+	return i
+}

@@ -1,0 +1,22 @@
+package store
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncFS syncs the file system of fd in one go. Before Linux 5.8 it reports no
+// write errors; what it missed is found when Seal reads the image back.
+func syncFS(fd int) error { return unix.Syncfs(fd) }
+
+// forget asks the kernel to drop its copy of the file fd, so that the next read
+// comes from the disk. It is advice: an error changes nothing.
+func forget(fd int) { _ = unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) }
+
+// isHole reports whether the n bytes at off of fd were never written. When in
+// doubt they were.
+func isHole(fd int, off, n int64) bool {
+	data, err := unix.Seek(fd, off, unix.SEEK_DATA)
+	return errors.Is(err, unix.ENXIO) || (err == nil && data >= off+n)
+}

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package store
+
+import "errors"
+
+func syncFS(int) error { return errors.ErrUnsupported }
+
+func forget(int) {}
+
+func isHole(int, int64, int64) bool { return false }
