@@ -1,0 +1,94 @@
+package gossip
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// A Profile is a set of timers that fit a kind of network. All members of a
+// swarm use the same one: suspicion only works if probes keep one pace.
+type Profile uint8
+
+// The profiles.
+const (
+	LAN   Profile = 0 // wired or good Wi-Fi: milliseconds, hardly any loss
+	Mesh  Profile = 1 // a lossy radio mesh, shared by everybody
+	Local Profile = 2 // tests and demonstrations on one machine
+)
+
+// String is "lan", "mesh" or "local".
+func (p Profile) String() string {
+	switch p {
+	case LAN:
+		return "lan"
+	case Mesh:
+		return "mesh"
+	case Local:
+		return "local"
+	}
+	return fmt.Sprintf("profile %d", uint8(p))
+}
+
+const (
+	// dialTimeout bounds the wait for a stream: a robot that does not answer
+	// in this time is out of range, and the rejoin loop has others to try.
+	dialTimeout = 3 * time.Second
+	// reclaimAfter is how long a member must be dead before it may come back
+	// under another address. memberlist takes zero for never.
+	reclaimAfter = time.Second
+)
+
+// Rejoin is how often members that are not alive are tried, ± 50 %.
+func (p Profile) Rejoin() time.Duration {
+	if p == Local {
+		return time.Second
+	}
+	return 30 * time.Second
+}
+
+// MetaInterval is the least time between two changes of a member's metadata.
+// A swarm carries only about ten such updates a second, all members together.
+func (p Profile) MetaInterval() time.Duration {
+	switch p {
+	case Mesh:
+		return 10 * time.Second
+	case Local:
+		return 100 * time.Millisecond
+	}
+	return time.Second
+}
+
+// memberlist returns the timers in memberlist's own form.
+func (p Profile) memberlist() *memberlist.Config {
+	c := memberlist.DefaultLANConfig()
+	c.TCPTimeout = 10 * time.Second
+	c.DeadNodeReclaimTime = reclaimAfter
+	c.UDPBufferSize = 1200 // fits every MTU in the field, tunnels included
+	switch p {
+	case LAN:
+		// Half of memberlist's pace: one of 100 idle members then sends below
+		// 1 kbit/s, and a dead one is found in 18 s (TestIdleTraffic).
+		c.ProbeInterval = 2 * time.Second
+		c.PushPullInterval = time.Minute
+	case Mesh:
+		c.ProbeInterval = 3 * time.Second
+		c.ProbeTimeout = time.Second
+		c.SuspicionMult = 5
+		c.SuspicionMaxTimeoutMult = 6
+		c.IndirectChecks = 4
+		c.GossipNodes = 4
+		c.GossipInterval = 500 * time.Millisecond
+		c.GossipToTheDeadTime = 5 * time.Minute
+		c.PushPullInterval = 2 * time.Minute
+	case Local:
+		c.ProbeInterval = 200 * time.Millisecond
+		c.ProbeTimeout = 100 * time.Millisecond
+		c.GossipInterval = 50 * time.Millisecond
+		c.GossipToTheDeadTime = 5 * time.Second
+		c.PushPullInterval = 5 * time.Second
+		c.TCPTimeout = 2 * time.Second
+	}
+	return c
+}
