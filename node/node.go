@@ -1,0 +1,390 @@
+// Package node is Starling's runtime on one machine: it joins a swarm, keeps up
+// with what the swarm decides, fetches releases from other members, installs them
+// through the robot's Installer, and reports how they fare. If it is a voter it
+// takes part in the deciding.
+//
+//	n, err := node.New(node.Config{Dir: dir, Invite: invite, Components: components})
+//	if err != nil { … }
+//	defer n.Close()
+//	err = n.Run(ctx) // blocks; nil when ctx ends it
+//
+// The package is where the others meet: gossip says who is there, consensus what
+// is decided, artifacts brings the bytes, update says what this robot does next,
+// install does it. None of them knows the others.
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/starling-swarm/starling/artifacts"
+	"github.com/starling-swarm/starling/artifacts/envelope"
+	"github.com/starling-swarm/starling/artifacts/p2p"
+	"github.com/starling-swarm/starling/gossip"
+	"github.com/starling-swarm/starling/gossip/member"
+	"github.com/starling-swarm/starling/node/join"
+)
+
+// Config is what a Node is made of.
+type Config struct {
+	// Dir holds all state; see the package's dir. One node at a time runs in it.
+	Dir string
+	// Name is what the robot wishes to be called when it joins; empty is "robot".
+	Name string
+	// Invite lets the node join if Dir belongs to no swarm yet.
+	Invite *join.Invite
+	// Network is the way to other machines; nil is the operating system's.
+	Network Network
+	// Gossip, Bulk and Control are the addresses to listen at, "host:port". Port 0
+	// picks a free one at the first start and keeps it.
+	Gossip, Bulk, Control string
+	// Advertise is the IP address that others reach this machine at; empty is
+	// found out from the route to the operator's node.
+	Advertise string
+	// Profile is "lan" (the default), "mesh" or "local"; the same in a whole swarm.
+	Profile string
+	// Components are the parts of the robot's software; none for a machine that
+	// runs no payload.
+	Components []Component
+	// UploadBytesPerSec and DownloadBytesPerSec limit bulk transfers; 0 is no limit.
+	UploadBytesPerSec, DownloadBytesPerSec int64
+	// ReserveBytes of disk space are never used for images.
+	ReserveBytes int64
+	// OperatorKey, on an operator's node, signs rosters, genesis and publishing.
+	OperatorKey ed25519.PrivateKey
+	// FailPoint is called at named steps of an update, so that a test can end the
+	// process there; nil is never. A step is a phase ("app/armed"), when the record
+	// of it is on disk and nothing else has begun, or "app/activated", when a slot
+	// runs and the record does not know yet.
+	FailPoint func(step string)
+	// Log takes what happens; nil discards.
+	Log *slog.Logger
+}
+
+// A Node is one member of a swarm. New makes it, Run runs it once, Close frees it.
+type Node struct {
+	cfg    Config
+	dir    dir
+	time   timing
+	log    *slog.Logger
+	events *events
+
+	lock          *flock.Flock
+	priv          ed25519.PrivateKey
+	packets       net.PacketConn
+	streams       net.Listener
+	bulk, control *p2p.Host
+	exchange      *artifacts.Exchange
+	docs          docs
+	book          *book
+	robots        []*robot
+	operator      *operator // nil on robots
+	health        *healthTable
+
+	// Set by Run in this order, before anything that uses them is started.
+	member membership
+	keeper *keeper
+	gossip *gossip.Membership
+	voter  *voter
+	host   string // the address others reach us at
+
+	relays    chan []byte   // failing reports to pass on; of depth 64, a full one drops
+	telling   chan struct{} // of depth 1: report now
+	wants     chan wanted   // documents to gather; of depth 64, a full one drops
+	catchups  catchups
+	leaving   atomic.Bool
+	goodbye   chan struct{} // closed when report has said that this node leaves, or ended
+	releases  releaseCache
+	clones    clones
+	lastPhase atomic.Pointer[Event]
+
+	ready  chan struct{} // closed when the node has joined and takes part
+	wake   *broadcast    // something that people look at has changed
+	closed sync.Once
+	err    error // of Close
+}
+
+// ErrConfig is wrapped by New's complaints about a Config.
+var ErrConfig = errors.New("node: bad config")
+
+// New checks cfg, takes the directory for this process and opens the ports. It
+// starts no goroutine. Errors wrap ErrConfig, ErrLocked or ErrPortTaken, or are
+// those of the file system.
+func New(cfg Config) (*Node, error) {
+	if cfg.Dir == "" {
+		return nil, fmt.Errorf("%w: Dir is empty: say where the node keeps its state", ErrConfig)
+	}
+	t, err := timingOf(cfg.Profile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if cfg.Network == nil {
+		cfg.Network = OSNetwork{}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Name == "" {
+		cfg.Name = "robot"
+	}
+	n := &Node{
+		cfg: cfg, dir: dir(cfg.Dir), time: t, log: cfg.Log, ready: make(chan struct{}), goodbye: make(chan struct{}), wake: newBroadcast(), health: newHealthTable(),
+		relays: make(chan []byte, 64), telling: make(chan struct{}, 1), wants: make(chan wanted, 64),
+		catchups: catchups{at: map[member.Index]time.Time{}},
+	}
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// open takes what must be open to have an address.
+func (n *Node) open() (err error) {
+	if n.lock, err = n.dir.lock(); err != nil {
+		return err
+	}
+	if n.priv, err = n.dir.key(); err != nil {
+		return err
+	}
+	if n.book, err = openBook(n.dir.path("peers")); err != nil {
+		n.log.Warn("addresses of the last run unreadable, starting without", "err", err)
+	}
+	if n.events, err = openEvents(n.dir.path("history")); err != nil {
+		return err
+	}
+	n.docs = docs{n.dir.path("docs")}
+	if n.member, err = n.dir.membership(); err != nil && !(errors.Is(err, ErrNotJoined) && n.cfg.Invite != nil) {
+		return err
+	}
+	if err := n.listen(); err != nil {
+		return err
+	}
+	if n.cfg.OperatorKey != nil {
+		if n.operator, err = n.newOperator(); err != nil {
+			return err
+		}
+	}
+	if err := n.openRobots(); err != nil {
+		return err
+	}
+	n.exchange, err = artifacts.New(artifacts.Config{
+		Peers: peers{n}, Seed: n.cfg.OperatorKey != nil, Retry: n.time.retry,
+		UploadBytesPerSec: n.cfg.UploadBytesPerSec, DownloadBytesPerSec: n.cfg.DownloadBytesPerSec,
+		Events: n.transferEvent, Log: n.log,
+	})
+	return err
+}
+
+// ports remembers which ports were picked for port 0.
+type ports struct {
+	Gossip  int `json:"gossip"`
+	Bulk    int `json:"bulk"`
+	Control int `json:"control"`
+}
+
+func (n *Node) listen() error {
+	ctx := context.Background() // opening a local port does not wait for anybody
+	kept, _, err := load[ports](n.dir.path("ports"))
+	if err != nil {
+		n.log.Warn("ports of the last start unknown", "err", err)
+	}
+	err = withKept(n.cfg.Gossip, ":7946", kept.Gossip, func(addr string) (err error) {
+		n.packets, n.streams, err = listenPair(ctx, n.cfg.Network, addr)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var bulk, control net.Listener
+	for _, l := range []struct {
+		addr, def string
+		kept      int
+		into      *net.Listener
+	}{{n.cfg.Bulk, ":7947", kept.Bulk, &bulk}, {n.cfg.Control, ":7948", kept.Control, &control}} {
+		err := withKept(l.addr, l.def, l.kept, func(addr string) (err error) {
+			*l.into, err = n.cfg.Network.Listen(ctx, addr)
+			return err
+		})
+		if err != nil {
+			return errors.Join(err, closeAll(bulk, control))
+		}
+	}
+	if n.bulk, err = n.newHost(bulk, bulkPort); err != nil {
+		return errors.Join(err, closeAll(bulk, control))
+	}
+	if n.control, err = n.newHost(control, controlPort); err != nil {
+		return errors.Join(err, closeAll(control))
+	}
+	now := ports{portOf(n.streams.Addr()), portOf(bulk.Addr()), portOf(control.Addr())}
+	if now == kept {
+		return nil
+	}
+	if err := save(n.dir.path("ports"), now); err != nil { // a full disk must not keep a robot from going back
+		n.log.Warn("ports not written down; others must find this node anew after a restart", "err", err)
+	}
+	return nil
+}
+
+// withKept opens addr; for port 0 it tries the port of the last start first.
+func withKept(addr, def string, kept int, open func(string) error) error {
+	if addr == "" {
+		addr = def
+	}
+	if host, port, err := net.SplitHostPort(addr); err == nil && port == "0" && kept != 0 {
+		if open(net.JoinHostPort(host, itoa(kept))) == nil {
+			return nil
+		}
+	}
+	return open(addr)
+}
+
+func closeAll(ls ...net.Listener) error {
+	var errs []error
+	for _, l := range ls {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func portOf(a net.Addr) int {
+	_, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return 0
+	}
+	p, err := strconv.Atoi(port)
+	if err != nil {
+		return 0
+	}
+	return p
+}
+
+// Key is the node's identity.
+func (n *Node) key() envelope.Key { return envelope.KeyOf(n.priv) }
+
+// Ready is closed when the node has joined its swarm and takes part.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// View is what the node has verified of its swarm; nil before it has joined.
+func (n *Node) View() *View {
+	select {
+	case <-n.ready:
+		return n.keeper.View()
+	default:
+		return nil
+	}
+}
+
+// Run joins the swarm if that is still to be done, and takes part until ctx ends.
+// It returns nil if ctx ended it, else the first cause. It runs once.
+func (n *Node) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	n.handle()
+	g.Go(func() error { return n.bulk.Run(ctx) })
+	g.Go(func() error { return n.control.Run(ctx) })
+	g.Go(func() error { return n.takePart(ctx, g) })
+	if err := g.Wait(); err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	} else {
+		return err
+	}
+}
+
+// takePart joins, then starts what runs for as long as the node does.
+func (n *Node) takePart(ctx context.Context, g *errgroup.Group) error {
+	if n.member.Swarm == "" {
+		if err := n.join(ctx); err != nil {
+			return err
+		}
+	}
+	k, err := openKeeper(n.dir, n.member, n.key(), n.log)
+	if err != nil {
+		return err
+	}
+	n.keeper = k
+	g.Go(func() error { return k.run(ctx) })
+	n.log.Info("member of the swarm", "swarm", n.member.Swarm, "member", n.member.ID, "platform", platform())
+	for _, r := range n.robots { // first: what is installed runs, and goes back, without anybody
+		g.Go(func() error { return r.run(ctx) })
+	}
+	if err := n.firstPull(ctx); err != nil {
+		return err
+	}
+	if err := n.startGossip(ctx); err != nil {
+		return err
+	}
+	if n.voter, err = n.newVoter(); err != nil {
+		return err
+	}
+	close(n.ready)
+	g.Go(func() error { return n.gossip.Run(ctx) })
+	g.Go(func() error { return n.remember(ctx) })
+	g.Go(func() error { return n.follow(ctx) })
+	g.Go(func() error { return n.vote(ctx) })
+	g.Go(func() error { return n.report(ctx) })
+	g.Go(func() error { return n.gather(ctx) })
+	g.Go(func() error { return n.advertise(ctx) })
+	g.Go(func() error { return n.watchOrders(ctx) })
+	g.Go(func() error { return n.watchClones(ctx) })
+	g.Go(func() error { return n.passHalts(ctx) })
+	if n.operator != nil {
+		g.Go(func() error { return n.operator.run(ctx) })
+	}
+	return nil
+}
+
+// Close frees what New opened, in reverse order. It may be called at any time, and
+// twice.
+func (n *Node) Close() error {
+	n.closed.Do(func() {
+		var errs []error
+		for _, r := range n.robots {
+			errs = append(errs, r.close())
+		}
+		if n.control != nil {
+			errs = append(errs, n.control.Close())
+		}
+		if n.bulk != nil {
+			errs = append(errs, n.bulk.Close())
+		}
+		switch {
+		case n.gossip != nil:
+			errs = append(errs, n.gossip.Close())
+		case n.streams != nil:
+			errs = append(errs, n.streams.Close(), n.packets.Close())
+		}
+		if n.events != nil {
+			errs = append(errs, n.events.close())
+		}
+		if n.lock != nil {
+			errs = append(errs, n.lock.Unlock())
+		}
+		n.err = errors.Join(errs...)
+	})
+	return n.err
+}
+
+// platform is what the node says of the machine it runs on.
+func platform() string { return runtime.GOOS + "/" + runtime.GOARCH }
+
+// labels are those of the roster and the platform.
+func labels(m *member.Member) map[string]string {
+	out := map[string]string{member.PlatformLabel: platform()}
+	for k, v := range m.Labels {
+		out[k] = v
+	}
+	return out
+}

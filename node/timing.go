@@ -1,0 +1,44 @@
+package node
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/starling-swarm/starling/gossip"
+)
+
+// timing is how often a node does what it does again and again.
+type timing struct {
+	gossip    gossip.Profile
+	meta      time.Duration // pull what was missed from somebody, ± 50 %
+	report    time.Duration // report health though nothing changed
+	retry     time.Duration // try again what a peer could not do
+	heartbeat time.Duration // of raft
+	call      time.Duration // one request and its answer
+	remember  time.Duration // write down where members were heard
+}
+
+// timings are the profiles of the configuration. On a lan a lost leader is
+// noticed within seconds; on a mesh control traffic is kept low; local is for many
+// nodes on one machine.
+var timings = map[string]timing{
+	"lan":   {gossip.LAN, 30 * time.Second, 5 * time.Second, 2 * time.Second, time.Second, 10 * time.Second, 10 * time.Second},
+	"mesh":  {gossip.Mesh, 30 * time.Second, 30 * time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 30 * time.Second},
+	"local": {gossip.Local, time.Second, time.Second, 300 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, time.Second},
+}
+
+func timingOf(profile string) (timing, error) {
+	if profile == "" {
+		profile = "lan"
+	}
+	t, ok := timings[profile]
+	if !ok {
+		return timing{}, fmt.Errorf("node: profile %q: want lan, mesh or local", profile)
+	}
+	return t, nil
+}
+
+// jitter spreads d by ± 50 %, so that robots that started together do not act
+// together.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
