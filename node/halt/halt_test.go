@@ -95,3 +95,28 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// A halt that cannot be written counts all the same, leaves no file that says
+// otherwise, and is written when it is heard again.
+func TestHaltThatCannotBeWritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	path := filepath.Join(dir, "halt")
+	require.NoError(t, Create(path, "s"))
+	f := Load(path)
+	require.NoError(t, os.RemoveAll(dir)) // the disk is gone
+
+	data := token(1, true, 1)
+	tok, err := Open(data, "s", roles)
+	require.NoError(t, err)
+	require.Error(t, f.Accept(tok, data))
+	halted, _ := f.Halted()
+	require.True(t, halted)
+
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, f.Accept(tok, data), "the same token again")
+	require.ErrorIs(t, f.Accept(tok, data), ErrOld)
+	halted, why := Load(path).Halted()
+	require.True(t, halted)
+	require.Equal(t, "smoke", why)
+}
