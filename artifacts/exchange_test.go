@@ -168,7 +168,7 @@ func TestResumeInsidePieces(t *testing.T) {
 // got the piece, nobody is blamed, and what others hold is fetched from them.
 func TestDamageIsNotServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newSwarm(t, 4, func(i int, c *artifacts.Config) { c.Seed = false })
+		w := newSwarm(t, 4, func(i int, c *artifacts.Config) { c.Seed, c.UploadBytesPerSec = false, 1<<20 })
 		im := newImage(60)
 		for i := range 2 {
 			s := im.full(t)

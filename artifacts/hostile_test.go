@@ -411,3 +411,50 @@ func TestCancel(t *testing.T) {
 		})
 	}
 }
+
+// TestLastWords: a fetch that is complete tells a slow listener so before it leaves.
+func TestLastWords(t *testing.T) {
+	im := newImage(30)
+	for range 10 {
+		synctest.Test(t, func(t *testing.T) {
+			w := newSwarm(t, 2, nil)
+			act(w.nodes[0], im, func(v *villain, a wire.Ask) bool { return v.chunks(a, good) })
+			var told manifest.Bitmap
+			answer := w.nodes[0].handle
+			w.nodes[0].handle = func(ctx context.Context, s artifacts.Stream, peer envelope.Key) {
+				answer(ctx, &listener{Stream: s, told: &told}, peer)
+			}
+			_, wait := w.fetch(im, 1)
+			wait()
+			synctest.Wait()
+			require.Equal(t, len(im.m.Pieces()), told.Count())
+		})
+	}
+}
+
+// listener notes what Have frames tell, and takes its time to read each frame.
+type listener struct {
+	artifacts.Stream
+	told *manifest.Bitmap
+	rest bytes.Buffer
+}
+
+func (l *listener) Read(b []byte) (int, error) {
+	time.Sleep(50 * time.Millisecond)
+	n, err := l.Stream.Read(b)
+	l.rest.Write(b[:n])
+	for {
+		raw := bytes.Clone(l.rest.Bytes())
+		left := bytes.NewReader(raw)
+		f, e := wire.NewReader(left).Read()
+		if e != nil {
+			return n, err
+		}
+		l.rest.Next(len(raw) - left.Len())
+		if h, ok := f.(wire.Have); ok {
+			for _, i := range h.Pieces {
+				*l.told = l.told.With(int(i))
+			}
+		}
+	}
+}
