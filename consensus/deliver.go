@@ -129,7 +129,11 @@ func (r *Replica) outbox() ([]SignedStatement, []order.Voter) {
 			}
 		}
 	}
-	return r.tally.own(r.self.Key), voters
+	own := r.tally.own(r.self.Key)
+	if s, ok := r.objection(); ok {
+		own = append(own, s)
+	}
+	return own, voters
 }
 
 // own are k's signatures for candidates that change the electorate and for the

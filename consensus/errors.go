@@ -45,6 +45,9 @@ var (
 	// right by then. If it comes again, remove the directory, resign the seat and be
 	// added under a new server id.
 	ErrDiverged = errors.New("consensus: this replica's log is not the swarm's")
+	// ErrAhead is wrapped by a Checker that refuses an order for its time alone, which
+	// is ahead of its own: a leader that hears it from too many gives up the lead.
+	ErrAhead = errors.New("consensus: the order's time is ahead of this voter's")
 	// ErrVow is wrapped when a signature is refused because another one was, or may
 	// have been, given for the same index.
 	ErrVow = errors.New("consensus: may have signed otherwise before")

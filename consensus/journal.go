@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/consensus/rollout"
 )
 
@@ -194,7 +195,11 @@ func (j *journal) write(b []byte) error {
 	if j.broken != nil {
 		return j.broken
 	}
-	if _, err := j.file.WriteAt(b, j.size); err != nil {
+	err := durable.Retry(j.path, func() error {
+		_, err := j.file.WriteAt(b, j.size)
+		return err
+	})
+	if err != nil {
 		if cut := j.file.Truncate(j.size); cut != nil {
 			j.broken = fmt.Errorf("%w: %v", ErrDamaged, errors.Join(err, cut))
 			return j.broken

@@ -125,6 +125,9 @@ func (r *Replica) AddSignature(from envelope.Key, s SignedStatement) error {
 	if s.Statement.Swarm != g.Swarm || s.Statement.Generation != g.Generation || s.Statement.Index == 0 {
 		return fmt.Errorf("%w: a signature for %q g%d/%d", order.ErrInvalid, s.Statement.Swarm, s.Statement.Generation, s.Statement.Index)
 	}
+	if s.Ahead {
+		return r.object(from, s)
+	}
 	r.mu.Lock()
 	_, sender := r.tally.seat(from)
 	_, signer := r.tally.seat(s.Signature.Key)

@@ -86,18 +86,18 @@ func (r *Replica) HandOver(ctx context.Context) error {
 	if !r.IsLeader() {
 		return nil
 	}
-	if err := r.transfer(ctx, e); err != nil && !errors.Is(err, raft.ErrNotLeader) {
+	if err := r.transfer(ctx, e, func(order.Voter) bool { return true }); err != nil && !errors.Is(err, raft.ErrNotLeader) {
 		return fmt.Errorf("hand over the lead: %w", err)
 	}
 	return nil
 }
 
-// transfer moves the lead to the seated voter that has acknowledged most: raft
-// itself could choose one that is only prepared, whom nobody would follow.
-func (r *Replica) transfer(ctx context.Context, e *engine) error {
+// transfer moves the lead to the seated voter that has acknowledged most, of those
+// that may: raft itself could choose one that is only prepared, whom nobody would follow.
+func (r *Replica) transfer(ctx context.Context, e *engine, may func(order.Voter) bool) error {
 	var to order.Voter
 	for _, v := range r.Certified().Order.Electorate.Voters {
-		if v.Key != r.self.Key && (to.Server == "" || e.guard.acknowledged(raft.ServerID(v.Server)) > e.guard.acknowledged(raft.ServerID(to.Server))) {
+		if v.Key != r.self.Key && may(v) && (to.Server == "" || e.guard.acknowledged(raft.ServerID(v.Server)) > e.guard.acknowledged(raft.ServerID(to.Server))) {
 			to = v
 		}
 	}

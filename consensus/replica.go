@@ -49,6 +49,8 @@ type Replica struct {
 	lock *flock.Flock
 	vows *vows // owned by Run
 
+	yielded time.Time // when the lead was last given up for the time; owned by steer
+
 	state  atomic.Pointer[rollout.State]
 	proven atomic.Pointer[provenance]
 	engine atomic.Pointer[engine] // nil unless Run runs
@@ -61,13 +63,16 @@ type Replica struct {
 	wakeSign, wakeKeep, wakeDeliver, wakeCut chan struct{}
 	ran                                      chan struct{} // closed when Run has ended, or can no longer start
 
-	mu       sync.Mutex // guards what follows; never held over I/O, channels or callbacks
-	tally    *tally
-	owed     map[envelope.Key]uint64 // voters that lack the certificate of this index
-	prepared map[string]time.Time    // server ids that PrepareVoter works on, until when
-	quiet    chan struct{}           // proposals wait until it closes; nil is none
-	stop     context.CancelCauseFunc // ends Run; nil before
-	closed   bool
+	mu    sync.Mutex // guards what follows; never held over I/O, channels or callbacks
+	tally *tally
+	owed  map[envelope.Key]uint64 // voters that lack the certificate of this index
+	ahead uint64                  // highest index that this voter refused for its time
+	// objections are the indexes that voters, by key, refused for their time.
+	objections map[envelope.Key]uint64
+	prepared   map[string]time.Time    // server ids that PrepareVoter works on, until when
+	quiet      chan struct{}           // proposals wait until it closes; nil is none
+	stop       context.CancelCauseFunc // ends Run; nil before
+	closed     bool
 }
 
 // provenance is what is certified, on the disk, and therefore published.
@@ -98,7 +103,7 @@ func New(cfg Config) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, log: cfg.Log, self: order.Voter{Member: cfg.Self, Key: envelope.KeyOf(cfg.Key), Server: cfg.Server},
 		changed: signal(), fresh: signal(), wakeSign: signal(), wakeKeep: signal(), wakeDeliver: signal(), wakeCut: signal(),
-		ran: make(chan struct{}), owed: map[envelope.Key]uint64{}, prepared: map[string]time.Time{},
+		ran: make(chan struct{}), owed: map[envelope.Key]uint64{}, prepared: map[string]time.Time{}, objections: map[envelope.Key]uint64{},
 	}
 	start := rollout.NewState(cfg.Genesis, cfg.GenesisDigest, cfg.TrustRoot)
 	r.state.Store(start)

@@ -63,6 +63,11 @@ func (r *Replica) signOne(c candidate) error {
 		return nil // overtaken by a certificate, or by a later signature
 	}
 	if err := r.cfg.Checker(prev, c.state); err != nil {
+		if errors.Is(err, ErrAhead) {
+			r.mu.Lock()
+			r.ahead = max(r.ahead, c.order.Index)
+			r.mu.Unlock()
+		}
 		return err
 	}
 	if err := r.vows.keep(c.statement); err != nil {

@@ -23,6 +23,9 @@ type SignedStatement struct {
 	// for; who knows a newer one answers. It is not signed: a lie costs or saves
 	// the liar a few messages.
 	Certified uint64
+	// Ahead says instead that the sender does not sign an order at this index, for its
+	// time: the rest of Statement and the signature are then empty but for the key.
+	Ahead bool
 }
 
 // signedWire is the encoded form.
@@ -31,11 +34,12 @@ type signedWire struct {
 	Statement order.Statement    `cbor:"1,keyasint"`
 	Signature envelope.Signature `cbor:"2,keyasint"`
 	Certified uint64             `cbor:"3,keyasint"`
+	Ahead     bool               `cbor:"4,keyasint,omitempty"`
 }
 
 // Encode returns the bytes that Push sends.
 func (s SignedStatement) Encode() []byte {
-	return canonical.Encode(signedWire{Format: SignedFormat, Statement: s.Statement, Signature: s.Signature, Certified: s.Certified})
+	return canonical.Encode(signedWire{Format: SignedFormat, Statement: s.Statement, Signature: s.Signature, Certified: s.Certified, Ahead: s.Ahead})
 }
 
 // DecodeSigned parses a signature; nothing in it is verified: AddSignature does that.
@@ -44,7 +48,7 @@ func DecodeSigned(data []byte) (SignedStatement, error) {
 	if err := canonical.DecodeFormat(data, MaxSignedBytes, "signed statement", SignedFormat, &w); err != nil {
 		return SignedStatement{}, err
 	}
-	return SignedStatement{Statement: w.Statement, Signature: w.Signature, Certified: w.Certified}, nil
+	return SignedStatement{Statement: w.Statement, Signature: w.Signature, Certified: w.Certified, Ahead: w.Ahead}, nil
 }
 
 // Evidence is proof that a voter is hostile: two statements for one index, both

@@ -68,6 +68,13 @@ func (r *Replica) PrepareVoter(ctx context.Context, v order.Voter) error {
 	return nil
 }
 
+// Prepared reports whether v has a vote in raft, as far as this voter knows: before
+// that a voter endorses nothing that seats v.
+func (r *Replica) Prepared(v order.Voter) bool {
+	e := r.engine.Load()
+	return e != nil && suffrage(e.raft.GetConfiguration().Configuration(), v) == raft.Voter
+}
+
 // hold keeps steer from removing a server for a while.
 func (r *Replica) hold(server string) {
 	r.mu.Lock()
@@ -152,6 +159,9 @@ func (r *Replica) steer(ctx context.Context, e *engine) error {
 		}
 		if !r.IsLeader() {
 			continue
+		}
+		if err := r.yield(ctx, e); err != nil && ctx.Err() == nil {
+			r.log.Debug("lead not given up, trying again", "err", err)
 		}
 		if err := r.steerOnce(ctx, e); err != nil && ctx.Err() == nil {
 			r.log.Debug("raft configuration not changed, trying again", "err", err)

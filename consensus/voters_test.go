@@ -70,9 +70,18 @@ func TestSeatChangesHands(t *testing.T) {
 		four := voter(4)
 		err := s.seats[l].r.Propose(t.Context(), s.change(out, &four))
 		require.ErrorIs(t, err, ErrRefused, "nobody has prepared it")
+		require.False(t, s.seats[out].r.Prepared(four))
 
 		s.start(4)
 		s.prepare(four)
+		s.until("all know that it is prepared", func() bool {
+			for i := range 4 {
+				if !s.seats[i].r.Prepared(four) {
+					return false
+				}
+			}
+			return true
+		})
 		index := s.propose(s.change(out, &four))
 		s.certified(index)
 		for i := range 5 {

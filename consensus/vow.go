@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
+	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/order"
 )
@@ -166,7 +167,11 @@ func (v *vows) append(w vow) error {
 			return err
 		}
 	}
-	if _, err := v.file.WriteAt(w.encode(), v.size); err != nil {
+	err := durable.Retry(v.path, func() error {
+		_, err := v.file.WriteAt(w.encode(), v.size)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("%w: write a vow: %v", ErrDamaged, err)
 	}
 	if err := v.file.Sync(); err != nil {
@@ -206,8 +211,12 @@ func (v *vows) close() error {
 }
 
 // replace writes a file whole or not at all: temporary, sync, rename, sync of the
-// directory.
+// directory. On a full disk it uses the reserve.
 func replace(path string, data []byte) error {
+	return durable.Retry(path, func() error { return replaceOnce(path, data) })
+}
+
+func replaceOnce(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return err

@@ -30,6 +30,12 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	return SyncDir(dir)
 }
 
+// WriteVital is WriteFile for the few files that must be writable on a full disk: it
+// uses the Reserve for them.
+func WriteVital(path string, data []byte, mode fs.FileMode) error {
+	return Retry(path, func() error { return WriteFile(path, data, mode) })
+}
+
 func fill(f *os.File, data []byte, mode fs.FileMode) error {
 	_, err := f.Write(data)
 	if err == nil {

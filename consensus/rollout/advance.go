@@ -177,6 +177,7 @@ func (s *State) enter(stage order.Stage, wave uint8) {
 	}
 	c := s.component(r.Plan.Component)
 	c.Previous, c.Active, c.Floor = c.Active, r.Plan.Release, max(c.Floor, r.Floor)
+	s.setFallbacks(c.Name, r.Fallbacks)
 	s.end(order.Finished, "")
 }
 

@@ -76,7 +76,7 @@ func (s *State) Apply(index uint64, d *Decision) error {
 func (s *State) stamp(t int64) {
 	switch {
 	case t > s.Time:
-		s.Clock += min(t-s.Time, MaxGapSeconds)
+		s.Clock += min(t-s.Time, s.gap())
 	case t >= s.Time-MaxAheadSeconds:
 		return
 	}

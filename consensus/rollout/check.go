@@ -33,6 +33,11 @@ func (s *State) check() error {
 			return errors.New("counters out of order")
 		}
 	}
+	for i, f := range s.Fallbacks {
+		if s.component(f.Component) == nil || (i > 0 && s.Fallbacks[i-1].Component >= f.Component) || len(f.Releases) == 0 || len(f.Releases) > manifest.MaxFrom {
+			return fmt.Errorf("%d fallbacks of component %q", len(f.Releases), f.Component)
+		}
+	}
 	for i, d := range s.Quarantine {
 		for _, e := range s.Quarantine[:i] {
 			if d == e {

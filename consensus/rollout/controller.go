@@ -16,8 +16,9 @@ const (
 	ProposalTimeout = 5 * time.Second
 	// PollInterval is how often a rollout is looked at while nothing is reported.
 	PollInterval = 5 * time.Second
-	// PulseInterval is how long the log may be quiet while a rollout is live. It is
-	// well below MaxGapSeconds, so that State.Clock loses nothing.
+	// PulseInterval is how long the log may be quiet while a robot's deadline runs, if
+	// that is half of what the next decision may add to State.Clock or less, so that
+	// the clock loses nothing.
 	PulseInterval = 2 * time.Minute
 )
 
@@ -187,11 +188,16 @@ func (c *Controller) advance(now time.Time, changed bool) (Decision, bool) {
 	}
 	c.polled = now
 	d := Decision{Format: DecisionFormat, Kind: KindAdvance, Time: c.clock(now)}
-	quiet := now.Sub(c.moved) >= PulseInterval && c.ticking()
+	quiet := now.Sub(c.moved) >= c.pulse() && c.ticking()
 	if !quiet && c.state.Clone().Apply(c.state.Index+1, &d) != nil {
 		return Decision{}, false
 	}
 	return c.propose(now, d), true
+}
+
+// pulse is how long the log may be quiet now.
+func (c *Controller) pulse() time.Duration {
+	return min(PulseInterval, time.Duration(c.state.gap())*time.Second/2)
 }
 
 // ticking reports whether some robot's deadline may be running.
@@ -245,7 +251,7 @@ func refresh(p *Plan, flying bool) int64 {
 
 // clockAt is what Clock will be when a decision stamped t is applied.
 func (s *State) clockAt(t int64) int64 {
-	return s.Clock + max(0, min(t-s.Time, MaxGapSeconds))
+	return s.Clock + max(0, min(t-s.Time, s.gap()))
 }
 
 // watched is the gate that reports are weighed against now, and whether there is one.

@@ -18,6 +18,9 @@ var (
 	ErrStale = errors.New("rollout: made against what is not current")
 	// ErrReplay is an intent whose counter the key has used: sign with a higher one.
 	ErrReplay = errors.New("rollout: intent was seen before")
+	// ErrSeen is wrapped beside ErrReplay if it is this very counter that the key has
+	// used last: whoever brings an intent twice learns that the first time counted.
+	ErrSeen = errors.New("rollout: it was applied already")
 	// ErrBusy is a change that an unfinished rollout forbids: roll it back, or wait.
 	ErrBusy = errors.New("rollout: another one is not finished")
 	// ErrExpired is a plan past its time: sign a new one.

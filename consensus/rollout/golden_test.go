@@ -43,6 +43,15 @@ func goldenLog(t *testing.T) *rig {
 	require.Error(t, g.applyBytes([]byte("no decision")))
 	g.finish()
 	require.NoError(t, g.apply(&Decision{Kind: KindIntent, Intent: g.intent(Intent{Verb: VerbRollback, Rollout: 3, Reason: "golden"})}))
+	g.release("1.2.0", 9, func(r *manifest.Release) { r.Fallbacks = []manifest.Ref{g.releases["1.0.0"].Ref()} })
+	g.release("1.3.0", 10)
+	g.plan.Sim, g.plan.DespiteQuarantine, g.plan.Reason = false, false, ""
+	require.NoError(t, g.apply(g.startOf("1.2.0")))
+	g.finish()
+	require.NoError(t, g.apply(g.startOf("1.3.0")))
+	require.NoError(t, g.apply(&Decision{Kind: KindIntent, Intent: g.intent(Intent{Verb: VerbRollback, Rollout: 5})}))
+	require.NoError(t, g.advance())
+	require.NoError(t, g.apply(&Decision{Kind: KindIntent, Intent: g.intent(Intent{Verb: VerbRollback, Rollout: 5, To: g.releases["1.0.0"].Ref()})}))
 	require.NoError(t, g.stamped(g.now+year, &Decision{Kind: KindCheckpoint}))
 	require.NoError(t, g.apply(&Decision{Kind: KindCheckpoint}))
 	return g

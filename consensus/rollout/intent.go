@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
-	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/order"
 )
 
@@ -29,7 +28,9 @@ func (s *State) openIntent(data []byte) (*Intent, []envelope.Key, error) {
 		if !slices.Contains(s.Roles.Plan.Keys, sig.Key) {
 			continue
 		}
-		if at, found := s.counter(sig.Key); found && in.Counter <= s.Counters[at].Value {
+		if at, found := s.counter(sig.Key); found && in.Counter == s.Counters[at].Value {
+			return nil, nil, fmt.Errorf("%w: counter %d of key %s: %w", ErrReplay, in.Counter, sig.Key.Short(), ErrSeen)
+		} else if found && in.Counter < s.Counters[at].Value {
 			return nil, nil, fmt.Errorf("%w: counter %d, key %s has used %d", ErrReplay, in.Counter, sig.Key.Short(), s.Counters[at].Value)
 		}
 		keys = append(keys, sig.Key)
@@ -69,9 +70,8 @@ func (s *State) intent(data []byte) error {
 	if err != nil {
 		return err
 	}
-	r := s.Rollout
-	if r == nil || in.Rollout != r.ID {
-		return fmt.Errorf("%w: rollout %d", ErrNoRollout, in.Rollout)
+	if in.Rollout != s.Rollouts || (s.Rollout == nil && in.Verb != VerbRollback) {
+		return fmt.Errorf("%w: rollout %d, the last one is %d", ErrNoRollout, in.Rollout, s.Rollouts)
 	}
 	switch in.Verb {
 	case VerbPause:
@@ -81,7 +81,7 @@ func (s *State) intent(data []byte) error {
 	case VerbRollback:
 		err = s.rollback(in)
 	case VerbRenew:
-		err = r.unfinished()
+		err = s.Rollout.unfinished()
 	default:
 		err = fmt.Errorf("%w: verb %q", ErrDecision, in.Verb)
 	}
@@ -94,7 +94,7 @@ func (s *State) intent(data []byte) error {
 
 // renewLease notes that the operator is there.
 func (s *State) renewLease() {
-	if r := s.Rollout; r.Plan.LeaseSeconds > 0 {
+	if r := s.Rollout; r != nil && r.Plan.LeaseSeconds > 0 {
 		r.LeaseUntil = s.Time + int64(r.Plan.LeaseSeconds)
 	}
 }
@@ -141,42 +141,5 @@ func (s *State) resume() error {
 	if passed {
 		s.enter(r.after(r.Stage, r.Wave))
 	}
-	return nil
-}
-
-// rollback sends everybody back: to what was active before an unfinished rollout,
-// or after the end to the release before, or to one of the fallbacks that the
-// active release lists. The release is quarantined if any robot has met it.
-func (s *State) rollback(in *Intent) error {
-	r := s.Rollout
-	why := because("rolled back by the operator", in.Reason)
-	switch {
-	case r.Status == order.Reverted || r.Status == order.RollingOff:
-		return nil
-	case r.Status != order.Finished:
-		if !in.To.IsZero() && in.To != r.Plan.From {
-			return fmt.Errorf("%w: rollout %d is not finished, so it goes back to %s, not to %s", ErrForbidden, r.ID, r.Plan.From, in.To)
-		}
-		s.rollOff(why)
-		return nil
-	}
-	c := s.component(r.Plan.Component)
-	to := in.To
-	if to.IsZero() {
-		to = c.Previous
-	}
-	switch {
-	case to.IsZero():
-		return fmt.Errorf("%w: nothing ran before %s; name a fallback", ErrForbidden, c.Active)
-	case to != c.Previous && !slices.Contains(r.Fallbacks, to):
-		return fmt.Errorf("%w: %s lists no fallback %s", ErrForbidden, c.Active, to)
-	case to.Counter < c.Floor:
-		return fmt.Errorf("%w: %s is below the security floor %d", ErrForbidden, to, c.Floor)
-	case slices.Contains(s.Quarantine, to.Digest):
-		return fmt.Errorf("%w: %s is quarantined itself", ErrForbidden, to)
-	}
-	s.quarantine(c.Active.Digest)
-	c.Active, c.Previous = to, manifest.Ref{}
-	r.Status, r.Reason = order.Reverted, why
 	return nil
 }

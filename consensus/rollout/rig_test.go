@@ -237,7 +237,7 @@ func (g *rig) advance() error { return g.apply(&Decision{Kind: KindAdvance}) }
 // pass lets seconds go by, with a decision often enough for the clock to follow.
 func (g *rig) pass(seconds int64) {
 	for seconds > 0 {
-		step := min(seconds, MaxGapSeconds)
+		step := min(seconds, g.state.gap())
 		g.now, seconds = g.now+step, seconds-step
 		_ = g.apply(&Decision{Kind: KindCheckpoint})
 	}

@@ -29,11 +29,24 @@ const (
 	MaxStateBytes = 128 << 10
 )
 
-// MaxGapSeconds is the most that one decision adds to State.Clock. A leader that
-// has a rollout to watch proposes something more often than that (see Controller),
-// so a longer gap means that nobody could decide: everybody was switched off, or
-// there was no quorum. Such time counts against no robot.
-const MaxGapSeconds = 300
+// MaxGapSeconds is the most that one decision adds to State.Clock, and less than a
+// quarter of a plan's silence deadline while its rollout is the last one, but never
+// below MinGapSeconds. A leader that has a rollout to watch proposes something more
+// often than that (see Controller), so a longer gap means that nobody could decide:
+// everybody was switched off, or there was no quorum. Such time counts against no
+// robot: after the longest gap it has three quarters of its deadline to be heard.
+const (
+	MaxGapSeconds = 300
+	MinGapSeconds = 15
+)
+
+// gap is the most that the next decision adds to Clock.
+func (s *State) gap() int64 {
+	if s.Rollout == nil {
+		return MaxGapSeconds
+	}
+	return max(MinGapSeconds, min(int64(s.Rollout.Plan.SilenceDeadlineSeconds)/4, MaxGapSeconds))
+}
 
 // MaxAheadSeconds is how far an honest leader's time may be ahead of a voter's, who
 // signs the order nevertheless. A stamp that is further below State.Time sets it back.
@@ -109,7 +122,7 @@ type Rollout struct {
 	SimReport manifest.Digest `cbor:"21,keyasint"` // of the accepted reports' envelopes
 	HILReport manifest.Digest `cbor:"22,keyasint"`
 	Records   []Record        `cbor:"23,keyasint"` // sorted by Robot; all of them Opened
-	// Fallbacks and Floor are those of the release, for going back after the end.
+	// Fallbacks and Floor are those of the release; its end makes them the component's.
 	Fallbacks    []manifest.Ref  `cbor:"24,keyasint"`
 	Floor        uint64          `cbor:"25,keyasint"`
 	FailedReport manifest.Digest `cbor:"26,keyasint"` // last sim or hil report that said failed
@@ -141,8 +154,19 @@ type State struct {
 	// electorate: the Parent of the orders after it. Else zero.
 	Successor manifest.Digest `cbor:"20,keyasint"`
 	// Clock counts the seconds in which somebody could decide: what Time gained,
-	// without gaps above MaxGapSeconds. It never decreases. Deadlines of robots run on it; it starts at 1.
+	// without gaps, see MaxGapSeconds. It never decreases. Deadlines of robots run on it; it starts at 1.
 	Clock int64 `cbor:"21,keyasint"`
+	// Fallbacks has one entry for each component whose active release a rollout
+	// brought and that lists any; sorted by component.
+	Fallbacks []Fallbacks `cbor:"22,keyasint"`
+}
+
+// Fallbacks are the releases that a component may go back to, beside the previous
+// one: the active release lists them.
+type Fallbacks struct {
+	_         struct{} `cbor:",toarray"`
+	Component string
+	Releases  []manifest.Ref // at most manifest.MaxFrom; never changed in place
 }
 
 // NewState is the state that a generation starts with. digest is that of the
@@ -184,6 +208,7 @@ func (s *State) Clone() *State {
 	c.Components = slices.Clone(s.Components)
 	c.Quarantine = slices.Clone(s.Quarantine)
 	c.Counters = slices.Clone(s.Counters)
+	c.Fallbacks = slices.Clone(s.Fallbacks)
 	if s.Rollout != nil {
 		r := *s.Rollout
 		r.Records = slices.Clone(r.Records)

@@ -116,3 +116,23 @@ func TestLeaseIsNoLongerThanThePlanSays(t *testing.T) {
 	require.NoError(t, g.advance())
 	require.Equal(t, ByLease, g.state.Rollout.Held)
 }
+
+// TestNoQuorumIsNobodysSilence: however long nobody could decide, and however short
+// the plan's deadlines are, a robot that armed before has most of its deadline left.
+func TestNoQuorumIsNobodysSilence(t *testing.T) {
+	for _, deadline := range []uint32{100, 400, 1800, 7200} {
+		g := newRig(t, 10, 4, 1)
+		g.release("1.0.0", 1)
+		g.plan.MinHealthySeconds, g.plan.HealthyDeadlineSeconds, g.plan.SilenceDeadlineSeconds = 5, 50, deadline
+		require.NoError(t, g.apply(g.startOf("1.0.0")))
+		require.NoError(t, g.advance())
+		robot := members(g.state.Rollout.Open)[0]
+		require.NoError(t, g.observe(g.health(robot, func(h *member.Health) { h.Phase = member.Armed })))
+		g.now += 10 * 24 * 3600 // no leader
+		require.ErrorIs(t, g.advance(), ErrNotYet, "deadline %d", deadline)
+		require.Equal(t, order.Running, g.state.Rollout.Status)
+		g.pass(int64(deadline))
+		_ = g.advance()
+		require.NotEqual(t, order.Running, g.state.Rollout.Status, "deadline %d: silence fails it in the end", deadline)
+	}
+}

@@ -36,6 +36,20 @@ type SetVoters struct {
 func (c *SetVoters) Endorse(s *State, priv ed25519.PrivateKey) {
 	sig := envelope.Signature{Key: envelope.KeyOf(priv)}
 	copy(sig.Sig[:], ed25519.Sign(priv, c.signed(s)))
+	c.insert(sig)
+}
+
+// TakeEndorsement adds what a voter of s answered. It returns ErrElectorate for what
+// does not count: one wrong word among the others would make Apply refuse all.
+func (c *SetVoters) TakeEndorsement(s *State, sig envelope.Signature) error {
+	if err := c.counts(s, c.signed(s), sig); err != nil {
+		return err
+	}
+	c.insert(sig)
+	return nil
+}
+
+func (c *SetVoters) insert(sig envelope.Signature) {
 	at, found := slices.BinarySearchFunc(c.Endorsed, sig, byKey)
 	if found {
 		c.Endorsed[at] = sig
@@ -63,17 +77,26 @@ func (c *SetVoters) endorsed(s *State) error {
 	}
 	msg := c.signed(s)
 	for i, sig := range c.Endorsed {
-		switch {
-		case i > 0 && byKey(c.Endorsed[i-1], sig) >= 0:
+		if i > 0 && byKey(c.Endorsed[i-1], sig) >= 0 {
 			return fmt.Errorf("%w: an endorsement stands twice or out of order", ErrElectorate)
-		case s.Electorate.Seat(sig.Key) < 0:
-			return fmt.Errorf("%w: key %s endorses and has no seat", ErrElectorate, sig.Key.Short())
-		case !ed25519.Verify(sig.Key[:], msg, sig.Sig[:]):
-			return fmt.Errorf("%w: voter %s has not endorsed this change of electorate %d under roster %d", ErrElectorate, sig.Key.Short(), s.Electorate.Version, s.Roster.Epoch)
+		}
+		if err := c.counts(s, msg, sig); err != nil {
+			return err
 		}
 	}
 	if n, q := len(c.Endorsed), order.Quorum(len(s.Electorate.Voters)); n < q {
 		return fmt.Errorf("%w: %d of %d voters have endorsed it, it takes %d", ErrElectorate, n, len(s.Electorate.Voters), q)
+	}
+	return nil
+}
+
+// counts says why sig is no word of a voter of s for msg, which c.signed returned.
+func (c *SetVoters) counts(s *State, msg []byte, sig envelope.Signature) error {
+	switch {
+	case s.Electorate.Seat(sig.Key) < 0:
+		return fmt.Errorf("%w: key %s endorses and has no seat", ErrElectorate, sig.Key.Short())
+	case !ed25519.Verify(sig.Key[:], msg, sig.Sig[:]):
+		return fmt.Errorf("%w: voter %s has not endorsed this change of electorate %d under roster %d", ErrElectorate, sig.Key.Short(), s.Electorate.Version, s.Roster.Epoch)
 	}
 	return nil
 }

@@ -102,3 +102,25 @@ func TestEndorsable(t *testing.T) {
 	require.NoError(t, g.setVoters(2, 9).SetVoters.Endorsable(g.state))
 	require.Equal(t, at, g.state.Digest())
 }
+
+// TestTakeEndorsement: what a leader collects counts, or it is told at once.
+func TestTakeEndorsement(t *testing.T) {
+	g := newRig(t, 10, 4, 1)
+	word := func(by member.Index, remove, add member.Index) envelope.Signature {
+		in := g.voter(add)
+		c := &SetVoters{Remove: &remove, Add: &in}
+		c.Endorse(g.state, robotKey(by))
+		return c.Endorsed[0]
+	}
+	out, in := member.Index(3), g.voter(7)
+	d := &Decision{Kind: KindSetVoters, SetVoters: &SetVoters{Remove: &out, Add: &in}}
+	for _, wrong := range []envelope.Signature{word(7, 3, 7), word(0, 3, 8), word(0, 2, 7), {Key: word(0, 3, 7).Key}} {
+		require.ErrorIs(t, d.SetVoters.TakeEndorsement(g.state, wrong), ErrElectorate)
+	}
+	require.Empty(t, d.SetVoters.Endorsed)
+	for _, by := range []member.Index{2, 0, 2, 1} {
+		require.NoError(t, d.SetVoters.TakeEndorsement(g.state, word(by, 3, 7)))
+	}
+	require.Len(t, d.SetVoters.Endorsed, 3)
+	require.NoError(t, g.apply(d))
+}
