@@ -76,7 +76,7 @@ func (n *Node) Revoke(ctx context.Context, id member.ID) (*Revocation, error) {
 		out.Epoch = n.keeper.View().RosterRef.Epoch
 		out.Text = fmt.Sprintf("%s is revoked; the gossip key has changed", id)
 		if out.WasVoter {
-			out.Text += "; it has a seat among the voters until another takes it"
+			out.Text += "; the voters hear it no more, and give its seat to another as soon as one that may vote is there"
 		}
 		n.note(Event{Kind: "revoked", Member: string(id), Text: out.Text})
 		n.exchange.Gone(m.Key)
@@ -108,8 +108,9 @@ func (o *operator) revoke(ctx context.Context, v *View, i member.Index) error {
 }
 
 // Begin starts generation 1 with this many voters, fewer than the usual four: the
-// robots that may vote, and this operator's node if one is missing.
+// robots that may vote and are on, and this operator's node if one is missing.
 func (n *Node) Begin(ctx context.Context, voters int) error {
+	n.hearFounders(ctx, voters)
 	return n.asOperator(ctx, func(ctx context.Context, v *View) error {
 		switch {
 		case v.Order != nil:
@@ -117,21 +118,49 @@ func (n *Node) Begin(ctx context.Context, voters int) error {
 		case voters < 1 || voters > order.MaxVoters:
 			return fmt.Errorf("%w: %d voters: want 1 to %d", ErrRequest, voters, order.MaxVoters)
 		}
-		var seats []order.Voter
-		for _, m := range v.Roster.Members {
-			if m.Role != member.Operator && !m.NoVote && !m.Revoked && len(seats) < voters {
-				seats = append(seats, order.Voter{Member: m.Index, Key: m.Key, Server: string(m.ID)})
-			}
-		}
+		there := n.heardOf()
+		seats := founders(v, there, voters, 0)
 		if me := v.Me(); me != nil && len(seats) < min(voters, foundingVoters) {
 			seats = append(seats, order.Voter{Member: me.Index, Key: me.Key, Server: string(me.ID)})
 		}
 		if len(seats) < voters {
-			return fmt.Errorf("%w: %d voters asked for and only %d can be found, this node among them: let more robots join", ErrRequest, voters, len(seats))
+			return fmt.Errorf("%w: %d voters asked for and only %d can be found, this node among them; %s", ErrRequest, voters, len(seats), beforeVoters(v, there))
 		}
 		slices.SortFunc(seats, func(a, b order.Voter) int { return int(a.Member) - int(b.Member) })
 		return n.operator.genesis(ctx, v, seats, "the swarm starts, by hand")
 	})
+}
+
+// hearFounders waits until gossip has heard of as many robots as are wanted, or of
+// all that there are: one that has just joined takes a moment. After the time of a
+// call, or when ctx ends, who is there must do.
+func (n *Node) hearFounders(ctx context.Context, want int) {
+	over := time.NewTimer(n.time.call)
+	defer over.Stop()
+	again := time.NewTicker(n.time.retry)
+	defer again.Stop()
+	for {
+		v := n.View()
+		if v == nil || v.Roster == nil || v.Order != nil {
+			return
+		}
+		may := 0
+		for _, m := range v.Roster.Members {
+			if mayVote(&m) {
+				may++
+			}
+		}
+		if len(founders(v, n.heardOf(), want, 0)) >= min(want, may) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-over.C:
+			return
+		case <-again.C:
+		}
+	}
 }
 
 // component finds a robot's component by name; empty is the only one.

@@ -44,6 +44,7 @@ var (
 //	slots/, state/<component>/   images and the updater's record
 //	images/     what an operator's node seeds
 //	history     audit: one JSON line per event, appended
+//	reserve     space for some of these when the disk is full
 type dir string
 
 func (d dir) path(parts ...string) string {
@@ -123,12 +124,17 @@ func load[T any](path string) (v T, ok bool, err error) {
 	return v, true, nil
 }
 
-func save(path string, v any) error {
+func save(path string, v any) error { return saveBy(durable.WriteFile, path, v) }
+
+// saveVital is save for what must be written on a full disk too.
+func saveVital(path string, v any) error { return saveBy(durable.WriteVital, path, v) }
+
+func saveBy(write func(string, []byte, fs.FileMode) error, path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return durable.WriteFile(path, append(data, '\n'), 0o600)
+	return write(path, append(data, '\n'), 0o600)
 }
 
 func (d dir) membership() (membership, error) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-swarm/starling/node/install"
 	"github.com/starling-swarm/starling/node/update"
 )
 
@@ -34,6 +35,7 @@ type Event struct {
 	Rollout   uint64 `json:"rollout,omitempty"`
 	Status    string `json:"status,omitempty"`
 	Stage     string `json:"stage,omitempty"`
+	Reason    string `json:"reason,omitempty"` // why the rollout has this status
 }
 
 // events is the history of this node: the newest in memory, all in a file that is
@@ -137,6 +139,15 @@ func (n *Node) note(ev Event) {
 // Events returns what happened here after the event with that number; 0 is as far
 // back as memory goes.
 func (n *Node) Events(since uint64) []Event { return n.events.since(since) }
+
+// noteExit records that a payload ended by itself, with more than a report has room for.
+func (n *Node) noteExit(component string, x install.Exit) {
+	text := component + " ended: " + x.Words()
+	if x.Log != "" {
+		text += "; its log is " + x.Log
+	}
+	n.note(Event{Kind: "payload-ended", Member: string(n.member.ID), Component: component, Text: text})
+}
 
 // noteStatus records a change of phase.
 func (n *Node) noteStatus(component string, s update.Status) {

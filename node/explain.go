@@ -63,11 +63,11 @@ func (x *Explanation) say(code, next, format string, args ...any) {
 
 func (n *Node) explainRollout(v *View, x *Explanation) {
 	if v.Order == nil {
-		x.say("no_voters", "starling invite, then on each robot: starling join FILE", "%s", n.quorum(v, n.heardOf()).Text)
+		x.say("no_voters", "switch on robots that are off, or let more in: starling invite, then on each starling join FILE", "%s", n.quorum(v, n.heardOf()).Text)
 		return
 	}
 	text := v.named(rollout.Explain(v.Order))
-	x.Details = n.voterDetails(v)
+	x.Details = n.rolloutDetails(v)
 	q := n.quorum(v, n.heardOf())
 	r := v.Order.Rollout
 	switch {
@@ -80,7 +80,7 @@ func (n *Node) explainRollout(v *View, x *Explanation) {
 	case !r.Status.Final() && !q.OK:
 		x.say("no_quorum", "switch on a voter that is off, or bring it within reach", "%s; but nothing new can start: %s", text, q.Text)
 	default:
-		x.say(r.Status.String(), nextOf(r), "%s", text)
+		x.say(r.Status.String(), nextOf(r)+further(v.Order), "%s", text)
 	}
 }
 
@@ -103,19 +103,14 @@ func nextOf(r *order.Rollout) string {
 	return "build a better one under a new version: starling ship PATH --version V"
 }
 
-// voterDetails are sentences that only a voter can say; none from others.
-func (n *Node) voterDetails(v *View) []string {
-	out := []string{}
-	r := n.voter.replica.Load()
-	if r == nil || v.Order == nil || v.Order.Rollout == nil {
-		return out
+// further is what else a person may do after a rollout was taken back: the release
+// before it may be no better.
+func further(o *order.Order) string {
+	c := o.Component(o.Rollout.Component)
+	if o.Rollout.Status != order.Reverted || c == nil || c.Previous.IsZero() {
+		return ""
 	}
-	for i, line := range r.State().ExplainState() {
-		if i > 0 { // the first is Explain's
-			out = append(out, v.named(line))
-		}
-	}
-	return out
+	return fmt.Sprintf("; to take back %s as well: starling rollback --to %s", c.Active.Version, c.Previous.Version)
 }
 
 // explainNode goes through the reasons, the strongest first.
@@ -137,7 +132,7 @@ func (n *Node) explainNode(v *View, w *NodeView, x *Explanation) {
 	case v.Halted || w.Halted:
 		x.say("halted", "when it is safe: starling halt --clear", "%s is halted: %s", w.ID, v.HaltReason)
 	case v.Order == nil:
-		x.say("no_voters", "starling invite, then on each robot: starling join FILE", "%s", n.quorum(v, n.heardOf()).Text)
+		x.say("no_voters", "switch on robots that are off, or let more in: starling invite, then on each starling join FILE", "%s", n.quorum(v, n.heardOf()).Text)
 	case w.TooOld:
 		x.say("too_old", "update starling on "+string(w.ID), "%s cannot read feature level %d and keeps what it runs", w.ID, v.Order.Level)
 	default:
@@ -159,8 +154,6 @@ func (n *Node) explainAway(w *NodeView, x *Explanation) {
 	}
 	x.say("out_of_reach", "switch it on, or bring it within reach; it catches up by itself", "%s is out of reach from %s%s", w.ID, x.SeenBy, since)
 }
-
-func seconds(n int64) string { return (time.Duration(n) * time.Second).String() }
 
 // explainUpdate says how far a robot within reach has got with the component that
 // is on its way.
@@ -189,7 +182,7 @@ func (n *Node) explainUpdate(v *View, w *NodeView, x *Explanation) {
 	}
 	switch phase := rep.Phase; {
 	case rep.Result == member.Failed.String():
-		x.say("failed", "starling node show "+string(w.ID), "%s failed with %s and runs %s%s", w.ID, rep.Release, rep.Running, because)
+		x.say("failed", "what it printed is in slots/"+component+"/log of its node's directory, or in its journal; then build a better one: starling ship PATH --version V", "%s failed with %s and runs %s%s", w.ID, rep.Release, rep.Running, because)
 	case phase == member.Reverting.String():
 		x.say("reverting", wait, "%s goes back from %s%s", w.ID, rep.Release, because)
 	case phase == member.Trial.String():
@@ -203,12 +196,25 @@ func (n *Node) explainUpdate(v *View, w *NodeView, x *Explanation) {
 	case phase == member.Armed.String():
 		x.say("armed", wait, "%s asks for the word to switch to %s%s", w.ID, rep.Release, because)
 	case t.Cause == rollout.Stay:
-		x.say("stays", "nothing", "%s runs %s: %s%s", w.ID, rep.Running, t.Reason, because)
+		x.say("stays", "nothing", "%s runs %s%s%s", w.ID, rep.Running, stays(v.Order, component, rep.runs(), t.Reason), because)
 	case t.May == rollout.MayFetch:
 		x.say("batch_not_open", wait, "%s has %s at phase %s: %s", w.ID, to, phase, v.named(t.Reason))
 	default:
 		x.say("moving", wait, "%s is to run %s (%s), and is at phase %s%s", w.ID, to, v.named(t.Reason), phase, because)
 	}
+}
+
+// stays says why a robot keeps what it runs, without saying again that it runs it.
+func stays(o *order.Order, component string, runs manifest.Digest, reason string) string {
+	c, r := o.Component(component), o.Rollout
+	switch {
+	case o.Quarantined(runs):
+	case c != nil && !runs.IsZero() && c.Active.Digest == runs:
+		return ", which is active"
+	case r != nil && r.Component == component && !r.Status.Final() && r.Release.Digest == runs:
+		return ", which is rolling out"
+	}
+	return ": " + reason
 }
 
 // componentOf is the component worth explaining: that of the rollout, else the

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip/member"
 )
@@ -42,7 +43,7 @@ func TestExplainNode(t *testing.T) {
 		{"armed", canary, func(w *NodeView) { w.Reports = runs("armed", "unknown", "no voter", 0) }, "armed", "r01 asks for the word to switch to 1.1.0: no voter"},
 		{"its turn", canary, func(w *NodeView) { w.Reports = runs("staged", "unknown", "", 0) }, "moving", "r01 is to run 1.1.0 (is in the open batch), and is at phase staged"},
 		{"held rollout", viewOf(3, inStage(order.Held, order.Canary, "robot 2 failed", 1)), func(w *NodeView) { w.Reports = runs("staged", "unknown", "", 0) }, "batch_not_open", "r01 has 1.1.0 at phase staged: the rollout is held: r02 failed"},
-		{"all is well", viewOf(1, nil), func(w *NodeView) { w.Reports = runs("idle", "good", "", 0) }, "stays", "r01 runs 1.0.0: runs what is active"},
+		{"all is well", viewOf(1, nil), func(w *NodeView) { w.Reports = runs("idle", "good", "", 0) }, "stays", "r01 runs 1.0.0, which is active"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := &Node{dir: dir(t.TempDir())}
@@ -65,6 +66,10 @@ func TestNextIsSaidForEveryStatus(t *testing.T) {
 		require.NotEmpty(t, nextOf(&order.Rollout{ID: 4, Status: s, Stage: order.Wave}), s.String())
 	}
 	require.Contains(t, nextOf(&order.Rollout{Status: order.Running, Stage: order.Sim}), "report sign --stage sim")
+	o := &order.Order{Components: []order.Component{{Name: "app", Active: refOf("1.1.0", 2), Previous: refOf("1.0.0", 1)}}, Rollout: &order.Rollout{Component: "app", Status: order.Reverted}}
+	require.Equal(t, "; to take back 1.1.0 as well: starling rollback --to 1.0.0", further(o))
+	o.Components[0].Previous = manifest.Ref{}
+	require.Empty(t, further(o))
 }
 
 func TestCountsSayWhoWasHeard(t *testing.T) {

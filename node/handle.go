@@ -43,6 +43,7 @@ func (n *Node) handle() {
 	})
 	n.control.Handle(raftProtocol, n.acceptRaft)
 	n.control.Handle(signProtocol, p2p.Answer(maxSignedBatch, t, n.answerSign))
+	n.control.Handle(seatProtocol, p2p.Answer(maxSeatBytes, t, n.answerSeat))
 	n.control.Handle(reportProtocol, p2p.Answer(maxReportBytes, t, n.answerReport))
 	n.control.Handle(armProtocol, p2p.Answer(maxArmBytes, t, n.answerArm))
 	n.control.Handle(proposeProtocol, p2p.Answer(maxProposeBytes, t, n.answerPropose))

@@ -107,7 +107,8 @@ func rolled(old *order.Order, v *View) []Event {
 	}
 	return []Event{{
 		Kind: orderEvent, Component: r.Component, Release: r.Release.Version, Digest: r.Release.Digest.String(), Rollout: r.ID,
-		Status: r.Status.String(), Stage: r.Stage.String(), Text: v.named(rollout.Explain(v.Order)),
+		Status: r.Status.String(), Stage: r.Stage.String(), Reason: v.named(r.Reason),
+		Text: v.named(rollout.Explain(v.Order)),
 	}}
 }
 
@@ -119,7 +120,8 @@ func (e Event) rollout() RolloutView {
 	}
 	return RolloutView{
 		ID: e.Rollout, Component: e.Component, Release: ReleaseName{Component: e.Component, Version: e.Release, Digest: d},
-		Status: e.Status, Final: finalWords[e.Status], Stage: e.Stage, Text: e.Text, Open: []string{},
+		Status: e.Status, Final: finalWords[e.Status], Stage: e.Stage, Reason: e.Reason, Text: e.Text,
+		Open: []string{}, Opened: []string{},
 	}
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (n *Node) newInvite(v *View, r InviteRequest) (*join.Invite, error) {
 	}
 	i, err := join.New(join.Invite{
 		Swarm: v.Swarm, Root: v.Root, Operator: n.key(), Addrs: r.Addresses, Labels: r.Labels, Role: role, NoVote: r.NoVote,
-		Expires: time.Now().Add(life).UTC().Truncate(time.Second), Uses: max(r.Uses, 1),
+		Expires: time.Now().Add(life).UTC().Truncate(time.Second), Uses: max(r.Uses, 1), Profile: cmp.Or(n.cfg.Profile, DefaultProfile),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, err)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,12 +20,18 @@ import (
 // text says why and what to do.
 var ErrRefused = errors.New("node: not let into the swarm")
 
+// errWait is the answer of an operator's node that the swarm does not hear: ask again.
+var errWait = errors.New("node: let in, but not known to the swarm yet")
+
 // join asks the operator's node to let this robot in, until it answers.
 func (n *Node) join(ctx context.Context) error {
 	i := n.cfg.Invite
 	q, err := i.Request(n.key(), n.cfg.Name, platform(), order.Level)
 	if err != nil {
 		return err
+	}
+	if mine := cmp.Or(n.cfg.Profile, DefaultProfile); i.Profile != "" && i.Profile != mine {
+		n.log.Warn("the swarm's timers are others than this node's; set the profile", "profile", mine, "swarm", i.Profile)
 	}
 	for {
 		r, addr, err := n.askToJoin(ctx, i, q)
@@ -34,7 +41,9 @@ func (n *Node) join(ctx context.Context) error {
 		if errors.Is(err, ErrRefused) || ctx.Err() != nil {
 			return err
 		}
-		n.log.Warn("operator's node not reached, trying again", "addresses", i.Addrs, "err", err)
+		n.log.Warn("not let in yet, trying again", "addresses", i.Addrs, "err", err)
+		n.inLine.Store(errors.Is(err, errWait))
+		n.changed()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -57,6 +66,9 @@ func (n *Node) askToJoin(ctx context.Context, i *join.Invite, q *join.Request) (
 		r, err := join.DecodeReply(data)
 		if err != nil {
 			return nil, addr, err
+		}
+		if r.Refusal == join.Wait {
+			return nil, addr, errWait
 		}
 		if r.Refusal != join.None {
 			return nil, addr, fmt.Errorf("%w: %s", ErrRefused, r.Refusal.Text())

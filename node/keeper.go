@@ -15,8 +15,6 @@ import (
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/consensus/order"
-	"github.com/starling-swarm/starling/gossip"
-	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/halt"
 	"github.com/starling-swarm/starling/node/join"
 )
@@ -53,13 +51,6 @@ type offer struct {
 type alarm struct {
 	Generation uint32 `json:"generation"`
 	Text       string `json:"text"`
-}
-
-// storedOrders is the file "orders".
-type storedOrders struct {
-	Format uint         `cbor:"0,keyasint"`
-	Chain  []join.Proof `cbor:"1,keyasint"`
-	Order  []join.Proof `cbor:"2,keyasint"`
 }
 
 // openKeeper reads back what was verified before, and verifies it again.
@@ -202,7 +193,7 @@ func (k *keeper) take(r *join.MetaReply, keep bool) error {
 		if k.ledger != nil {
 			a.Generation = k.ledger.Genesis().Order.Generation
 		}
-		errs = append(errs, save(k.dir.path("alarm"), a))
+		errs = append(errs, saveVital(k.dir.path("alarm"), a))
 		err = errors.Join(errs...)
 	}
 	return err
@@ -239,157 +230,6 @@ func (k *keeper) takeTrust(r *join.MetaReply, keep bool) error {
 	}
 	k.bundle, k.now.Trust = b, s
 	return nil
-}
-
-func (k *keeper) takeGenesis(r *join.MetaReply, keep bool) error {
-	if len(r.Genesis) == 0 || k.now.Trust == nil {
-		return nil
-	}
-	g, e, err := order.OpenGenesis(r.Genesis, k.now.Swarm, k.now.Trust.Roles().Genesis)
-	if err != nil {
-		return fmt.Errorf("genesis refused: %w", err)
-	}
-	if k.ledger != nil {
-		switch known := k.ledger.Genesis().Order.Generation; {
-		case g.Order.Generation < known:
-			return nil
-		case g.Order.Generation == known && e.Digest() == k.ledger.GenesisDigest():
-			return nil
-		case g.Order.Generation == known:
-			return fmt.Errorf("%w: two genesis for generation %d", order.ErrFork, known)
-		}
-	}
-	if keep {
-		if err := durable.WriteFile(k.dir.path("genesis"), r.Genesis, 0o600); err != nil {
-			return err
-		}
-		if err := clearFile(k.dir.path("alarm")); err != nil {
-			return err
-		}
-		k.now.Alarm = ""
-	}
-	k.ledger, k.now.genesis = order.NewLedger(g, e), r.Genesis
-	k.log.Info("generation started", "generation", g.Order.Generation, "voters", len(g.Order.Electorate.Voters))
-	return nil
-}
-
-func (k *keeper) takeOrders(r *join.MetaReply, keep bool) error {
-	if k.ledger == nil {
-		return nil
-	}
-	refused := k.accept(append(append([]join.Proof(nil), r.Chain...), r.Order...))
-	if !keep {
-		k.saved = k.ledger.Newest().Order.Pointer()
-	}
-	if k.saved == k.ledger.Newest().Order.Pointer() {
-		return refused
-	}
-	s := storedOrders{Format: 1, Order: []join.Proof{encodeProof(k.ledger.Newest())}}
-	for _, p := range k.ledger.Chain() {
-		s.Chain = append(s.Chain, encodeProof(p))
-	}
-	if err := durable.WriteFile(k.dir.path("orders"), canonical.Encode(s), 0o600); err != nil {
-		return errors.Join(refused, err) // tried again with the next offer
-	}
-	k.saved = k.ledger.Newest().Order.Pointer()
-	return refused
-}
-
-// accept takes orders up to the first that is refused.
-func (k *keeper) accept(list []join.Proof) error {
-	for _, p := range list {
-		proven, err := decodeProof(p)
-		if err != nil {
-			return err
-		}
-		if proven.Order.Generation != k.ledger.Genesis().Order.Generation {
-			continue // of another generation: its genesis decides
-		}
-		if err := k.ledger.Accept(proven); err != nil && !errors.Is(err, order.ErrOld) {
-			return fmt.Errorf("order refused: %w", err)
-		}
-	}
-	return nil
-}
-
-func encodeProof(p order.Proven) join.Proof {
-	return join.Proof{Order: p.Order.Encode(), Certificate: p.Certificate.Encode()}
-}
-
-func decodeProof(p join.Proof) (order.Proven, error) {
-	o, err := order.Decode(p.Order)
-	if err != nil {
-		return order.Proven{}, err
-	}
-	c, err := order.DecodeCertificate(p.Certificate)
-	return order.Proven{Order: o, Certificate: c}, err
-}
-
-func (k *keeper) takeRoster(r *join.MetaReply, keep bool) error {
-	if len(r.Roster) == 0 || k.now.Trust == nil {
-		return nil
-	}
-	roster, e, err := member.OpenRoster(r.Roster, k.now.Swarm, k.now.Trust.Roles().Roster)
-	if err != nil {
-		return fmt.Errorf("roster refused: %w", err)
-	}
-	ref := order.RosterRef{Epoch: roster.Epoch, Digest: e.Digest()}
-	ordered := k.ledger != nil && k.ledger.Newest().Order.Roster == ref
-	if known := k.now.RosterRef; k.now.Roster != nil && (ref.Epoch < known.Epoch || ref == known || (ref.Epoch == known.Epoch && !ordered)) {
-		return nil // of two with one epoch, by two laptops, the order says which counts
-	}
-	if keep {
-		// The key before the roster that names it: it may be here only.
-		if err := k.takeKeys(r, roster, keep); err != nil {
-			return err
-		}
-		if _, err := k.docs.put(join.RosterDocument, r.Roster); err != nil {
-			return err
-		}
-		if err := durable.WriteFile(k.dir.path("roster"), r.Roster, 0o600); err != nil {
-			return err
-		}
-	}
-	k.now.Roster, k.now.RosterRef, k.now.roster = roster, ref, r.Roster
-	return nil
-}
-
-// takeNamedKeys takes the gossip key of the roster that is known.
-func (k *keeper) takeNamedKeys(r *join.MetaReply, keep bool) error {
-	return k.takeKeys(r, k.now.Roster, keep)
-}
-
-// takeKeys takes the gossip key that roster vouches for, and keeps the one before
-// for those who have not heard yet. Of what else came nothing is believed.
-func (k *keeper) takeKeys(r *join.MetaReply, roster *member.Roster, keep bool) error {
-	if len(r.GossipKeys) == 0 || roster == nil || r.GossipKey <= k.now.keyN || r.GossipKey != roster.GossipKey ||
-		len(r.GossipKeys[0]) != gossip.KeyBytes || manifest.Sum(r.GossipKeys[0]) != roster.GossipProof {
-		return nil
-	}
-	keys := [][]byte{r.GossipKeys[0]}
-	if len(k.now.keys) > 0 {
-		keys = append(keys, k.now.keys[0])
-	}
-	if keep {
-		m, err := k.dir.membership()
-		if err != nil {
-			return err
-		}
-		m.GossipKeys, m.GossipKey = keys, r.GossipKey
-		if err := save(k.dir.path("membership"), m); err != nil {
-			return err
-		}
-	}
-	k.now.keys, k.now.keyN = keys, r.GossipKey
-	return nil
-}
-
-// unproven drops a gossip key that was written down before the roster that vouches
-// for it, which a loss of power then prevented.
-func (k *keeper) unproven() {
-	if r := k.now.Roster; r != nil && len(k.now.keys) > 1 && manifest.Sum(k.now.keys[0]) != r.GossipProof {
-		k.now.keys, k.now.keyN = k.now.keys[1:], k.now.keyN-1
-	}
 }
 
 func (k *keeper) takeHalt(r *join.MetaReply, _ bool) error {

@@ -19,7 +19,11 @@ import (
 
 // openTestKeeper founds a swarm in a directory and opens what is known there.
 func openTestKeeper(t *testing.T) (*keeper, ed25519.PrivateKey, func() *keeper) {
-	owner, operator, path := newKey(t), newKey(t), t.TempDir()
+	return openTestKeeperAt(t, t.TempDir())
+}
+
+func openTestKeeperAt(t *testing.T, path string) (*keeper, ed25519.PrivateKey, func() *keeper) {
+	owner, operator := newKey(t), newKey(t)
 	b, err := trust.Init([]envelope.Key{envelope.KeyOf(owner)}, 1, []envelope.Key{envelope.KeyOf(operator)},
 		trust.Signers{Owner: []ed25519.PrivateKey{owner}, Operator: []ed25519.PrivateKey{operator}}, time.Now())
 	require.NoError(t, err)

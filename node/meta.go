@@ -2,17 +2,13 @@ package node
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/envelope"
-	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip"
-	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/join"
 )
 
@@ -120,77 +116,6 @@ func (n *Node) call(ctx context.Context, to envelope.Key, addr, protocol string,
 	return n.bulk.Call(ctx, to, protocol, request, limit)
 }
 
-// answerDocument hands a member one document.
-func (n *Node) answerDocument(_ context.Context, _ envelope.Key, request []byte) ([]byte, error) {
-	q, err := join.DecodeDocumentRequest(request)
-	if err != nil {
-		return nil, err
-	}
-	data, err := n.docs.get(q.Kind, q.Digest)
-	if errors.Is(err, ErrNoDocument) {
-		return nil, nil // an empty answer: not here
-	}
-	return data, err
-}
-
-// document returns a document from here, or from the first member that has it. It
-// is what the digest names, but not otherwise verified.
-func (n *Node) document(ctx context.Context, k join.DocumentKind, d manifest.Digest) ([]byte, error) {
-	if data, err := n.docs.get(k, d); err == nil {
-		return data, nil
-	}
-	request := canonical.Encode(join.DocumentRequest{Format: join.MetaFormat, Kind: k, Digest: d})
-	var errs []error
-	for _, to := range n.candidates() {
-		data, err := n.askDocument(ctx, to, k, d, request)
-		if err == nil {
-			return data, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		errs = append(errs, err)
-	}
-	return nil, fmt.Errorf("%w: %s %s, and %d members asked did not have it: %w", ErrNoDocument, k, d.Short(), len(errs), errors.Join(errs...))
-}
-
-func (n *Node) askDocument(ctx context.Context, to envelope.Key, k join.DocumentKind, d manifest.Digest, request []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.time.call)
-	defer cancel()
-	data, err := n.bulk.Call(ctx, to, join.DocumentProtocol, request, k.Limit())
-	if err != nil {
-		return nil, err
-	}
-	if got, err := k.Digest(data); len(data) == 0 || err != nil || got != d {
-		return nil, ErrNoDocument
-	}
-	_, err = n.docs.put(k, data)
-	return data, err
-}
-
-// candidates lists the members that are worth asking: those alive, in random
-// order, operators first, for they seed.
-func (n *Node) candidates() []envelope.Key {
-	if !n.taking() {
-		return nil // nobody is known before gossip
-	}
-	v := n.keeper.View()
-	var first, rest []envelope.Key
-	for _, m := range n.gossip.Members() {
-		key := v.keyOf(m.Index)
-		if m.Index == v.Self || m.State != gossip.Alive || key.IsZero() {
-			continue
-		}
-		if v.Roster.At(m.Index).Role == member.Operator {
-			first = append(first, key)
-		} else {
-			rest = append(rest, key)
-		}
-	}
-	rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-	return append(first, rest...)
-}
-
 // follow keeps up with what the swarm has decided: it pulls what is announced, and
 // now and then asks somebody though nothing was.
 func (n *Node) follow(ctx context.Context) error {
@@ -250,6 +175,9 @@ func (n *Node) wantNamed(v *View) {
 // memory or from the invite.
 func (n *Node) catchUp(ctx context.Context) {
 	v := n.keeper.View()
+	if v.Roster != nil && v.Roster.GossipKey > v.keyN && n.findKey(ctx, v) {
+		return
+	}
 	for i, key := range n.candidates() {
 		if i == 2 {
 			return

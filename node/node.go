@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/starling-swarm/starling/artifacts"
+	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/p2p"
 	"github.com/starling-swarm/starling/gossip"
@@ -62,6 +62,9 @@ type Config struct {
 	UploadBytesPerSec, DownloadBytesPerSec int64
 	// ReserveBytes of disk space are never used for images.
 	ReserveBytes int64
+	// NoReserve does without the file of 1 MiB in Dir that holds space for what must be
+	// written on a full disk.
+	NoReserve bool
 	// OperatorKey, on an operator's node, signs rosters, genesis and publishing.
 	OperatorKey ed25519.PrivateKey
 	// FailPoint is called at named steps of an update, so that a test can end the
@@ -80,8 +83,10 @@ type Node struct {
 	time   timing
 	log    *slog.Logger
 	events *events
+	began  time.Time // when New made it: what is only counted in memory counts from here
 
 	lock          *flock.Flock
+	reserve       *durable.Reserve // nil if there is none
 	priv          ed25519.PrivateKey
 	packets       net.PacketConn
 	streams       net.Listener
@@ -105,6 +110,7 @@ type Node struct {
 	wants     chan wanted   // documents to gather; of depth 64, a full one drops
 	catchups  catchups
 	leaving   atomic.Bool
+	inLine    atomic.Bool   // the operator's node has let this one in, and the swarm does not know yet
 	goodbye   chan struct{} // closed when report has said that this node leaves, or ended
 	releases  releaseCache
 	clones    clones
@@ -140,7 +146,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Name = "robot"
 	}
 	n := &Node{
-		cfg: cfg, dir: dir(cfg.Dir), time: t, log: cfg.Log, ready: make(chan struct{}), goodbye: make(chan struct{}), wake: newBroadcast(), health: newHealthTable(),
+		cfg: cfg, dir: dir(cfg.Dir), time: t, log: cfg.Log, ready: make(chan struct{}), goodbye: make(chan struct{}), wake: newBroadcast(), health: newHealthTable(), began: time.Now(),
 		relays: make(chan []byte, 64), telling: make(chan struct{}, 1), wants: make(chan wanted, 64),
 		catchups: catchups{at: map[member.Index]time.Time{}},
 	}
@@ -155,6 +161,7 @@ func (n *Node) open() (err error) {
 	if n.lock, err = n.dir.lock(); err != nil {
 		return err
 	}
+	n.openReserve()
 	if n.priv, err = n.dir.key(); err != nil {
 		return err
 	}
@@ -185,91 +192,6 @@ func (n *Node) open() (err error) {
 		Events: n.transferEvent, Log: n.log,
 	})
 	return err
-}
-
-// ports remembers which ports were picked for port 0.
-type ports struct {
-	Gossip  int `json:"gossip"`
-	Bulk    int `json:"bulk"`
-	Control int `json:"control"`
-}
-
-func (n *Node) listen() error {
-	ctx := context.Background() // opening a local port does not wait for anybody
-	kept, _, err := load[ports](n.dir.path("ports"))
-	if err != nil {
-		n.log.Warn("ports of the last start unknown", "err", err)
-	}
-	err = withKept(n.cfg.Gossip, ":7946", kept.Gossip, func(addr string) (err error) {
-		n.packets, n.streams, err = listenPair(ctx, n.cfg.Network, addr)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	var bulk, control net.Listener
-	for _, l := range []struct {
-		addr, def string
-		kept      int
-		into      *net.Listener
-	}{{n.cfg.Bulk, ":7947", kept.Bulk, &bulk}, {n.cfg.Control, ":7948", kept.Control, &control}} {
-		err := withKept(l.addr, l.def, l.kept, func(addr string) (err error) {
-			*l.into, err = n.cfg.Network.Listen(ctx, addr)
-			return err
-		})
-		if err != nil {
-			return errors.Join(err, closeAll(bulk, control))
-		}
-	}
-	if n.bulk, err = n.newHost(bulk, bulkPort); err != nil {
-		return errors.Join(err, closeAll(bulk, control))
-	}
-	if n.control, err = n.newHost(control, controlPort); err != nil {
-		return errors.Join(err, closeAll(control))
-	}
-	now := ports{portOf(n.streams.Addr()), portOf(bulk.Addr()), portOf(control.Addr())}
-	if now == kept {
-		return nil
-	}
-	if err := save(n.dir.path("ports"), now); err != nil { // a full disk must not keep a robot from going back
-		n.log.Warn("ports not written down; others must find this node anew after a restart", "err", err)
-	}
-	return nil
-}
-
-// withKept opens addr; for port 0 it tries the port of the last start first.
-func withKept(addr, def string, kept int, open func(string) error) error {
-	if addr == "" {
-		addr = def
-	}
-	if host, port, err := net.SplitHostPort(addr); err == nil && port == "0" && kept != 0 {
-		if open(net.JoinHostPort(host, itoa(kept))) == nil {
-			return nil
-		}
-	}
-	return open(addr)
-}
-
-func closeAll(ls ...net.Listener) error {
-	var errs []error
-	for _, l := range ls {
-		if l != nil {
-			errs = append(errs, l.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func portOf(a net.Addr) int {
-	_, port, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return 0
-	}
-	p, err := strconv.Atoi(port)
-	if err != nil {
-		return 0
-	}
-	return p
 }
 
 // Key is the node's identity.
@@ -320,6 +242,7 @@ func (n *Node) takePart(ctx context.Context, g *errgroup.Group) error {
 	for _, r := range n.robots { // first: what is installed runs, and goes back, without anybody
 		g.Go(func() error { return r.run(ctx) })
 	}
+	g.Go(func() error { return n.tendReserve(ctx) })
 	if err := n.firstPull(ctx); err != nil {
 		return err
 	}
@@ -368,6 +291,9 @@ func (n *Node) Close() error {
 		}
 		if n.events != nil {
 			errs = append(errs, n.events.close())
+		}
+		if n.reserve != nil {
+			n.reserve.Close()
 		}
 		if n.lock != nil {
 			errs = append(errs, n.lock.Unlock())

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/trust"
@@ -31,10 +33,10 @@ type operator struct {
 	n     *Node
 	key   ed25519.PrivateKey
 	book  *join.Book
-	joins chan joining // unbuffered; from answerJoin to run
-	asks  chan ask     // unbuffered; from asOperator to run
+	joins chan joining // unbuffered; from answerJoin to serve
+	asks  chan ask     // unbuffered; from asOperator to serve
 	// sent is what was last accepted by the leader, and when: it takes a moment
-	// until the order shows it.
+	// until the order shows it. Both are publish's own.
 	sent   rollout.Publish
 	sentAt time.Time
 }
@@ -99,7 +101,8 @@ func (n *Node) newOperator() (*operator, error) {
 	return &operator{n: n, key: n.cfg.OperatorKey, book: b, joins: make(chan joining), asks: make(chan ask)}, nil
 }
 
-// answerJoin hands a request to the operator's goroutine.
+// answerJoin hands a request to the operator's goroutine, and answers when the swarm
+// knows the robot.
 func (n *Node) answerJoin(ctx context.Context, robot envelope.Key, request []byte) ([]byte, error) {
 	q, err := join.DecodeRequest(request)
 	if err != nil {
@@ -113,17 +116,29 @@ func (n *Node) answerJoin(ctx context.Context, robot envelope.Key, request []byt
 	}
 	select {
 	case r := <-j.done:
+		r = n.whenKnown(ctx, robot, r)
 		return r.Encode(), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// run lets robots in, and brings what the operator signed to the swarm.
+// run serves robots and people, and brings what the operator signed to the swarm:
+// apart, because without a quorum the one waits and the other must not.
 func (o *operator) run(ctx context.Context) error {
 	if err := o.resumeSeeds(); err != nil {
 		return err
 	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return o.serve(ctx) })
+	g.Go(func() error { return o.publish(ctx) })
+	return g.Wait()
+}
+
+// serve lets robots in, does what is asked, and starts the first generation when
+// enough robots are there. All that signs for the operator happens here, one after
+// the other.
+func (o *operator) serve(ctx context.Context) error {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	for {
@@ -144,10 +159,30 @@ func (o *operator) run(ctx context.Context) error {
 		case <-retry.C:
 			retry.Reset(o.n.time.retry)
 		}
-		if ctx.Err() != nil {
-			return nil
+		if v = o.n.keeper.View(); v.Order != nil || ctx.Err() != nil {
+			continue
 		}
-		if err := o.settle(ctx); err != nil && ctx.Err() == nil {
+		if err := o.begin(ctx, v, foundingVoters); err != nil && ctx.Err() == nil {
+			o.n.log.Warn("the first generation has not started, trying again", "err", err)
+		}
+	}
+}
+
+// publish brings the roster and the trust metadata to the voters, each time the
+// swarm's are older than those here.
+func (o *operator) publish(ctx context.Context) error {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		v := o.n.keeper.View()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-v.past:
+		case <-retry.C:
+			retry.Reset(o.n.time.retry)
+		}
+		if err := o.publishOnce(ctx, o.n.keeper.View()); err != nil && ctx.Err() == nil {
 			o.n.log.Warn("the swarm does not have it yet, trying again", "err", err)
 		}
 	}
@@ -226,12 +261,10 @@ func (o *operator) signRoster(ctx context.Context, v *View, next *member.Roster)
 	return nil
 }
 
-// settle starts the first generation when enough robots are there, and publishes
-// what the swarm does not have yet.
-func (o *operator) settle(ctx context.Context) error {
-	v := o.n.keeper.View()
-	if v.Order == nil {
-		return o.begin(ctx, v, foundingVoters)
+// publishOnce proposes what the order in v does not have yet.
+func (o *operator) publishOnce(ctx context.Context, v *View) error {
+	if v.Order == nil { // the genesis will carry it
+		return nil
 	}
 	if v.Order.Trust == v.Trust.Ref() && v.Order.Roster == v.RosterRef {
 		return nil
@@ -257,20 +290,31 @@ func (o *operator) settle(ctx context.Context) error {
 	return err
 }
 
-// begin writes generation 1 on the first want robots that may vote. While fewer
-// exist nothing is decided, unless want is lowered by hand.
+// begin writes generation 1 on the first want robots that may vote and are on: a
+// seat for one that has joined and was switched off would only be missing. While fewer are there
+// nothing is decided, unless want is lowered by hand.
 func (o *operator) begin(ctx context.Context, v *View, want int) error {
-	var voters []order.Voter
-	for _, m := range v.Roster.Members {
-		if m.Role != member.Operator && !m.NoVote && !m.Revoked && len(voters) < want {
-			voters = append(voters, order.Voter{Member: m.Index, Key: m.Key, Server: string(m.ID)})
-		}
-	}
+	voters := founders(v, o.n.heardOf(), want, o.n.time.steady)
 	if len(voters) < want {
 		return nil
 	}
 	return o.genesis(ctx, v, voters, "the swarm starts")
 }
+
+// founders are the first robots of the roster, at most want, that may vote and that
+// gossip has held alive for this long.
+func founders(v *View, there map[member.Index]gossip.Member, want int, steady time.Duration) []order.Voter {
+	var out []order.Voter
+	for _, m := range v.Roster.Members {
+		if g, heard := there[m.Index]; mayVote(&m) && heard && g.State == gossip.Alive && time.Since(g.Since) >= steady && len(out) < want {
+			out = append(out, order.Voter{Member: m.Index, Key: m.Key, Server: string(m.ID)})
+		}
+	}
+	return out
+}
+
+// mayVote reports whether a member may sit among the founding voters.
+func mayVote(m *member.Member) bool { return m.Role != member.Operator && !m.NoVote && !m.Revoked }
 
 func (o *operator) genesis(ctx context.Context, v *View, voters []order.Voter, reason string) error {
 	g := &order.Genesis{

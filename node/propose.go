@@ -26,6 +26,9 @@ var ErrNoQuorum = errors.New("node: no leader; too few voters are reachable from
 // their reason.
 var ErrProposal = errors.New("node: refused by the swarm")
 
+// errRepeated says that the swarm has applied this very intent before.
+var errRepeated = errors.New("said before")
+
 // proposal is a request of proposeProtocol.
 type proposal struct {
 	Format   uint   `cbor:"0,keyasint"`
@@ -47,21 +50,31 @@ const (
 	applied   verdictCode = 0
 	refused   verdictCode = 1
 	notLeader verdictCode = 2
+	repeated  verdictCode = 3 // this very intent was applied before
 )
 
 // propose brings a decision that proves itself (a start, an intent, a publish, a
 // report) to the leader, wherever that is. It returns nil once the decision is
 // applied; ErrProposal with the reason if it does not hold.
 func (n *Node) propose(ctx context.Context, d *rollout.Decision) error {
-	last := errNoVoter
+	return n.insist(ctx, func(v *View) error { return n.proposeOnce(ctx, v, d) })
+}
+
+// insist asks once after once until the answer is final. An answer may be lost: of an
+// intent that was applied before, after such an ask, it is the first ask that counted.
+func (n *Node) insist(ctx context.Context, once func(*View) error) error {
+	last, tried := errNoVoter, false
 	for {
 		v := n.keeper.View()
 		if v.Electorate != nil {
-			err := n.proposeOnce(ctx, v, d)
+			err := once(v)
+			if errors.Is(err, errRepeated) && tried {
+				return nil
+			}
 			if err == nil || errors.Is(err, ErrProposal) {
 				return err
 			}
-			last = err
+			last, tried = err, true
 		}
 		select {
 		case <-ctx.Done():
@@ -91,6 +104,8 @@ func (n *Node) proposeOnce(ctx context.Context, v *View, d *rollout.Decision) er
 			errs = append(errs, fmt.Errorf("%s: %w", v.nameOf(to.Member), err))
 		case a.Code == applied:
 			return nil
+		case a.Code == repeated:
+			return fmt.Errorf("%w: %w: %s", ErrProposal, errRepeated, a.Text)
 		case a.Code == refused:
 			return fmt.Errorf("%w: %s", ErrProposal, a.Text)
 		case a.Known && !asked[a.Leader]:
@@ -154,6 +169,10 @@ func (n *Node) proposeHere(ctx context.Context, d *rollout.Decision) verdict {
 		a.Leader, a.Known, a.Text = l.Member, ok, "not the leader"
 		return a
 	}
+	if lags(n.keeper.View(), r.State(), d.Kind) {
+		a.Text = "leads, but has not got the swarm's trust metadata yet"
+		return a
+	}
 	if err := n.proves(d); err != nil { // before anything of it is kept
 		a.Code, a.Text = refused, clip(err.Error(), 1<<10)
 		return a
@@ -174,12 +193,20 @@ func (n *Node) proposeHere(ctx context.Context, d *rollout.Decision) verdict {
 		a.Code = applied
 	case errors.As(err, &elsewhere):
 		a.Leader, a.Known, a.Text = elsewhere.Leader.Member, elsewhere.Leader.Server != "", err.Error()
+	case errors.Is(err, rollout.ErrSeen):
+		a.Code, a.Text = repeated, clip(err.Error(), 1<<10)
 	case errors.Is(err, consensus.ErrRefused):
 		a.Code, a.Text = refused, clip(err.Error(), 1<<10)
 	default:
 		a.Text = clip(err.Error(), 1<<10)
 	}
 	return a
+}
+
+// lags reports whether this node cannot judge a start yet: the trust metadata that the
+// swarm goes by is on its way here. The proposer asks again.
+func lags(v *View, s *rollout.State, k rollout.Kind) bool {
+	return k == rollout.KindStart && (v.Trust == nil || v.Trust.Ref().Digest != s.Trust.Digest)
 }
 
 // proves reports whether a decision of another member carries the signatures that

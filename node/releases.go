@@ -13,6 +13,9 @@ import (
 const (
 	ReleasesSchema = "starling.releases/v1"
 	RolloutsSchema = "starling.rollouts/v1"
+	// RolloutDetailSchema is that of one rollout with its history; the command line
+	// prints one without it as starling.rollout/v1.
+	RolloutDetailSchema = "starling.rollout-detail/v1"
 )
 
 // ErrNoRollout is returned for a rollout that neither the order nor the history of
@@ -136,14 +139,14 @@ func (n *Node) Rollout(id uint64) (*RolloutDetail, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("%w: %d; this node knows of %d", ErrNoRollout, id, len(all.Rollouts))
 	}
-	out := &RolloutDetail{Schema: RolloutsSchema, RolloutView: all.Rollouts[i], Details: []string{}, Events: []Event{}}
+	out := &RolloutDetail{Schema: RolloutDetailSchema, RolloutView: all.Rollouts[i], Details: []string{}, Events: []Event{}}
 	for _, e := range n.events.since(0) {
 		if e.Rollout == id {
 			out.Events = append(out.Events, e)
 		}
 	}
 	if v := n.View(); v.Order != nil && v.Order.Rollout != nil && v.Order.Rollout.ID == id {
-		out.Details = n.voterDetails(v)
+		out.Details = n.rolloutDetails(v)
 	}
 	return out, nil
 }

@@ -57,6 +57,7 @@ type robot struct {
 	images *slotImages
 	lost   bool
 	now    atomic.Pointer[standing]
+	exit   atomic.Pointer[install.Exit] // the last that nobody had asked for; nil before
 	// events come from operations, the judge and the API; unbuffered, given up
 	// when the sender's context ends.
 	events chan update.Event
@@ -75,6 +76,7 @@ type robot struct {
 type standing struct {
 	update.Status
 	Committed manifest.Ref // of the slot that is always allowed to run
+	Filled    [2]bool      // slots that hold something, whole or not
 	Gate      install.GateState
 }
 
@@ -133,6 +135,9 @@ func (r *robot) close() error { return r.images.close() }
 func (r *robot) publish() {
 	rec := r.u.Record()
 	s := &standing{Status: r.u.Status(), Gate: r.cfg.Gate.State()}
+	for i := range rec.Slots {
+		s.Filled[i] = rec.Slots[i].State != update.Empty
+	}
 	if rec.HasCommitted {
 		s.Committed = rec.Slots[rec.Committed].Release
 	}
@@ -190,8 +195,10 @@ func (r *robot) own(ctx context.Context, g *errgroup.Group, found install.Found)
 		case e = <-r.events:
 		case e = <-r.probes.Results():
 		case x := <-r.cfg.Installer.Exited():
-			r.log.Warn("payload exited", "slot", x.Slot, "reason", x.Reason)
-			e = update.PayloadExited{Slot: x.Slot, Reason: x.Reason}
+			r.log.Warn("payload exited", "slot", x.Slot, "reason", x.Words(), "log", x.Log)
+			r.exit.Store(&x)
+			r.n.noteExit(r.cfg.Name, x)
+			e = update.PayloadExited{Slot: x.Slot, Reason: x.Text()}
 		case <-r.cfg.Gate.Changed():
 			e = r.cfg.Gate.State().Event()
 		case <-timer.C:
@@ -233,6 +240,7 @@ func (r *robot) step(ctx context.Context, g *errgroup.Group, e update.Event) {
 			}
 		}
 		r.failPoints()
+		r.publish() // hooks say how things stand
 		for _, a := range actions {
 			r.execute(ctx, g, a)
 		}
@@ -271,12 +279,12 @@ func (r *robot) failPoint(step string) {
 func (r *robot) judge(ctx context.Context) error {
 	for {
 		v := r.n.keeper.View()
-		e, err := r.n.wanted(ctx, v, r.cfg.Name, r.status().Committed)
+		e, err := r.wants(ctx, v)
 		retry := time.NewTimer(time.Hour)
 		if err != nil {
 			r.log.Debug("not clear yet what is wanted", "err", err)
 			retry.Reset(r.n.time.retry)
-		} else if e = r.underHalt(v, r.unplanned(e)); e != nil {
+		} else if e != nil {
 			select {
 			case r.events <- e:
 			case <-ctx.Done():
@@ -294,6 +302,28 @@ func (r *robot) judge(ctx context.Context) error {
 	}
 }
 
+// wants is what v wants of the component. A halt needs no document, and does not
+// wait for one that is on its way.
+func (r *robot) wants(ctx context.Context, v *View) (update.Event, error) {
+	if v.frozen() {
+		return r.underHalt(v), nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with this call
+		for w := v; !w.frozen(); w = r.n.keeper.View() {
+			select {
+			case <-w.past:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	}()
+	e, err := r.n.wanted(ctx, v, r.cfg.Name, r.status().Committed)
+	return r.unplanned(e), err
+}
+
 // unplanned gives a trial that no plan rules the component's own bounds.
 func (r *robot) unplanned(e update.Event) update.Event {
 	if w, ok := e.(update.Wanted); ok && w.MinHealthy == 0 {
@@ -303,17 +333,15 @@ func (r *robot) unplanned(e update.Event) update.Event {
 	return e
 }
 
-// underHalt keeps a halted robot from preparing anything; a trial that has begun
-// runs to its end, and nothing goes back.
-func (r *robot) underHalt(v *View, e update.Event) update.Event {
-	if !v.Halted && v.Alarm == "" {
-		return e
+// underHalt keeps a halted robot from preparing anything, or from trying again what
+// an earlier order wants; a trial that has begun runs to its end, and nothing goes
+// back.
+func (r *robot) underHalt(v *View) update.Event {
+	switch r.status().Phase {
+	case member.Trial, member.Reverting:
+		return nil
 	}
-	switch p := r.status().Phase; p {
-	case member.Fetching, member.Fetched, member.Staging, member.Staged, member.Armed:
-		return update.Unwanted{Reason: clip("halted: "+v.HaltReason+v.Alarm, member.MaxReason)}
-	}
-	return nil
+	return update.Unwanted{Reason: clip("halted: "+v.HaltReason+v.Alarm, member.MaxReason)}
 }
 
 // send hands an event to the machine's goroutine.

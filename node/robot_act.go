@@ -70,11 +70,30 @@ func (r *robot) payload(s update.Slot, c update.SlotRecord) install.Payload {
 	return install.Payload{Slot: s, Release: c.Release, Manifest: c.Manifest, Component: r.cfg.Name, Run: c.Run}
 }
 
+// hook runs the hooks of a point about the release ref, which is in slot to or is
+// going there.
 func (r *robot) hook(ctx context.Context, p install.Point, to update.Slot, ref manifest.Ref) error {
-	return r.cfg.Hooks.Run(ctx, install.HookInput{
-		API: 1, Point: p, Component: r.cfg.Name, Version: ref.Version, Release: ref.Digest,
-		To: to.String(), SlotDir: r.cfg.Installer.SlotDir(to),
-	})
+	s := r.status()
+	in := install.HookInput{
+		API: install.Protocol, Point: p, Component: r.cfg.Name, Version: ref.Version, Release: ref.Digest,
+		To: to.String(), SlotDir: r.cfg.Installer.SlotDir(to), Attempts: int(s.Attempts),
+	}
+	if from := to.Other(); s.Filled[from] {
+		in.From = from.String()
+	}
+	if o := r.n.keeper.View().Order; o != nil && o.Rollout != nil && o.Rollout.Release.Digest == ref.Digest {
+		in.Plan = o.Rollout.Plan
+	}
+	if f, ok := r.cfg.Installer.(folders); ok {
+		in.Data, in.Cache = f.Folders()
+	}
+	return r.cfg.Hooks.Run(ctx, in)
+}
+
+// folders is an Installer that gives its payload folders of its own.
+type folders interface {
+	// Folders are $STARLING_DATA and $STARLING_CACHE.
+	Folders() (data, cache string)
 }
 
 // bring fetches an image into its slot.

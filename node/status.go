@@ -9,6 +9,7 @@ import (
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/gossip/member"
+	"github.com/starling-swarm/starling/node/join"
 )
 
 // The schemas of what a node shows. A number rises when a key changes its meaning
@@ -147,7 +148,11 @@ type ComponentView struct {
 	Failures       uint16       `json:"probe_failures"`
 	Attempts       uint8        `json:"attempts_left"`
 	Rollout        uint64       `json:"rollout,omitempty"`
-	Gate           GateView     `json:"gate"`
+	// LastExit is how the payload last ended by itself since the node was started, with
+	// the last line it wrote; Log is where the rest is.
+	LastExit string   `json:"last_exit,omitempty"`
+	Log      string   `json:"log,omitempty"`
+	Gate     GateView `json:"gate"`
 }
 
 // GateView is how a component's interlock stands.
@@ -167,7 +172,8 @@ type LeaseView struct {
 	LeftSeconds float64 `json:"left_seconds"`
 }
 
-// A Seed is an image that this node serves.
+// A Seed is an image that this node serves. What was sent before Since is not
+// counted: the figures are kept in memory, and start anew with the node.
 type Seed struct {
 	Release     ReleaseName     `json:"release"`
 	Variant     string          `json:"variant"`
@@ -175,6 +181,7 @@ type Seed struct {
 	Bytes       int64           `json:"bytes"`
 	SentBytes   int64           `json:"sent_bytes"`
 	SentRatio   float64         `json:"sent_ratio"` // how often the image has left this node
+	Since       time.Time       `json:"since"`      // SentBytes and SentRatio count from here
 	Takers      int             `json:"takers"`     // members that fetch from here now
 	SafeToLeave bool            `json:"safe_to_leave"`
 }
@@ -227,6 +234,11 @@ func (n *Node) statusBefore(s *Status) {
 	case errors.Is(err, ErrNotJoined) && n.cfg.Invite != nil:
 		s.Swarm, s.TrustRoot = n.cfg.Invite.Swarm, n.cfg.Invite.Root
 		s.Text = "asks to join swarm " + n.cfg.Invite.Swarm
+		if n.inLine.Load() {
+			s.Text += ": " + join.Wait.Text()
+			s.Warnings = append(s.Warnings, Warning{"not_joined", s.Text, "switch on a voter that is off, or bring it within reach of the operator's node"})
+			break
+		}
 		s.Warnings = append(s.Warnings, Warning{
 			"not_joined", "has not joined swarm " + s.Swarm + " yet",
 			"switch on the operator's node and bring it within reach: starling agent",

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip"
@@ -114,7 +115,7 @@ func (v *View) names(s member.Set) []string {
 func (n *Node) quorum(v *View, there map[member.Index]gossip.Member) Quorum {
 	q := Quorum{Voters: []Voter{}}
 	if v.Electorate == nil {
-		q.Text = n.beforeVoters(v)
+		q.Text = beforeVoters(v, there)
 		return q
 	}
 	leader, known := n.leader(v, there)
@@ -155,18 +156,30 @@ func (n *Node) quorum(v *View, there map[member.Index]gossip.Member) Quorum {
 	return q
 }
 
-// beforeVoters says who must join before the first generation starts.
-func (n *Node) beforeVoters(v *View) string {
+// beforeVoters says who must join, or be switched on, before the first generation
+// starts.
+func beforeVoters(v *View, there map[member.Index]gossip.Member) string {
+	var off []string
 	may := 0
 	if v.Roster != nil {
 		for _, m := range v.Roster.Members {
-			if m.Role != member.Operator && !m.NoVote && !m.Revoked {
-				may++
+			if !mayVote(&m) {
+				continue
+			}
+			may++
+			if g, heard := there[m.Index]; m.Index != v.Self && (!heard || g.State != gossip.Alive) {
+				off = append(off, string(m.ID))
 			}
 		}
 	}
-	if may >= foundingVoters {
-		return "the operator's node starts the first generation as soon as it is reachable"
+	on := may - len(off)
+	switch {
+	case on >= foundingVoters:
+		return "the operator's node starts the first generation as soon as it has heard them for a while"
+	case may >= foundingVoters:
+		return fmt.Sprintf("nothing is decided before %d robots that may vote are on; %d of %d are: switch on %d of %s", foundingVoters, on, may, foundingVoters-on, strings.Join(off, ", "))
+	case len(off) > 0:
+		return fmt.Sprintf("nothing is decided before %d robots that may vote have joined and are on; %d have joined, and of them %s is off or out of reach", foundingVoters, may, strings.Join(off, ", "))
 	}
 	return fmt.Sprintf("nothing is decided before %d robots that may vote have joined; %d have", foundingVoters, may)
 }
@@ -191,11 +204,15 @@ func (n *Node) here() []ComponentView {
 	out := []ComponentView{}
 	for _, r := range n.robots {
 		s := r.status()
+		exit := install.Exit{}
+		if e := r.exit.Load(); e != nil {
+			exit = *e
+		}
 		out = append(out, ComponentView{
 			Name: r.cfg.Name, Phase: s.Phase.String(), Release: nameRef(r.cfg.Name, s.Release), Running: nameRef(r.cfg.Name, s.Running),
 			Committed: nameRef(r.cfg.Name, s.Committed), Slot: s.Slot.String(), Progress: s.Progress, Result: s.Result.String(), Reason: s.Reason,
 			HealthySeconds: s.Healthy, Crashes: s.Crashes, Failures: s.Failures, Attempts: s.Attempts, Rollout: s.Rollout,
-			Gate: viewGate(r.cfg.Gate.State()),
+			LastExit: exit.Words(), Log: exit.Log, Gate: viewGate(r.cfg.Gate.State()),
 		})
 	}
 	return out
@@ -220,6 +237,7 @@ func (n *Node) seeds(v *View) []Seed {
 		if rel == nil {
 			continue
 		}
+		elsewhere := n.runElsewhere(v, rel)
 		for _, variant := range rel.Variants {
 			s, held := n.exchange.Stats(variant.Manifest)
 			if !held {
@@ -227,12 +245,30 @@ func (n *Node) seeds(v *View) []Seed {
 			}
 			seed := Seed{
 				Release: *nameRef(l.Component, l.Ref), Variant: variant.Name, Image: variant.Manifest, Bytes: s.Bytes,
-				SentBytes: s.SentBytes, Takers: s.Takers, SafeToLeave: s.Safe,
+				SentBytes: s.SentBytes, Takers: s.Takers, SafeToLeave: s.Safe || elsewhere[variant.Name], Since: n.began.UTC().Truncate(time.Second),
 			}
 			if s.Bytes > 0 {
 				seed.SentRatio = float64(s.SentBytes) / float64(s.Bytes)
 			}
 			out = append(out, seed)
+		}
+	}
+	return out
+}
+
+// runElsewhere are the variants of a release that another robot within reach says it
+// runs: it holds every piece, whatever this node has sent since it was started.
+func (n *Node) runElsewhere(v *View, rel *manifest.Release) map[string]bool {
+	out := map[string]bool{}
+	there, digest := n.heardOf(), rel.Digest()
+	for _, r := range n.health.all() {
+		g, heard := there[r.Robot]
+		m := v.Roster.At(r.Robot)
+		if r.Running != digest || r.Robot == v.Self || !heard || g.State > gossip.Suspect || m == nil || m.Revoked {
+			continue
+		}
+		if variant := rel.For(m.Labels); variant != nil {
+			out[variant.Name] = true
 		}
 	}
 	return out

@@ -37,6 +37,7 @@ type swarm struct {
 	robots   []*member0
 	counter  uint64
 	noCanary bool
+	hooks    string // of robots added from now on
 }
 
 // member0 is one running node.
@@ -87,7 +88,12 @@ func (s *swarm) start(cfg Config) *member0 {
 }
 
 func newSwarm(t *testing.T, robots int, releases ...string) *swarm {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	return newSwarmFor(t, 2*time.Minute, robots, releases...)
+}
+
+// newSwarmFor is newSwarm for a test that may take as long as limit.
+func newSwarmFor(t *testing.T, limit time.Duration, robots int, releases ...string) *swarm {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	s := &swarm{t: t, ctx: ctx, dir: t.TempDir(), owner: newKey(t), operator: newKey(t)}
 	b, err := trust.Init([]envelope.Key{envelope.KeyOf(s.owner)}, 1, []envelope.Key{envelope.KeyOf(s.operator)}, s.signers(), time.Now())
@@ -167,7 +173,7 @@ func (s *swarm) component(dir string) Component {
 	d, err := install.NewDirSlot(install.DirSlotConfig{Root: root, Component: "app", Grace: time.Second})
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { require.NoError(s.t, d.Stop(context.Background())) })
-	return Component{Installer: d, MinHealthy: time.Second, HealthyDeadline: 10 * time.Second, Watches: []install.Watch{{
+	return Component{Installer: d, Hooks: install.Hooks{Dir: s.hooks}, MinHealthy: time.Second, HealthyDeadline: 10 * time.Second, Watches: []install.Watch{{
 		Name: "health", Prober: install.FileProbe{Path: filepath.Join(root, "app", "data", "health"), Contains: "ok"},
 		Every: 50 * time.Millisecond, Timeout: time.Second, FailAfter: 2, StartAfter: 5 * time.Second,
 	}}}

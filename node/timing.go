@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -17,22 +18,25 @@ type timing struct {
 	heartbeat time.Duration // of raft
 	call      time.Duration // one request and its answer
 	remember  time.Duration // write down where members were heard
+	dead      time.Duration // a voter not heard for so long may lose its seat
+	up        time.Duration // a member must be there for so long to get one
+	steady    time.Duration // and so long to be a founder: one that has gone would have been found dead
 }
 
 // timings are the profiles of the configuration. On a lan a lost leader is
 // noticed within seconds; on a mesh control traffic is kept low; local is for many
 // nodes on one machine.
 var timings = map[string]timing{
-	"lan":   {gossip.LAN, 30 * time.Second, 5 * time.Second, 2 * time.Second, time.Second, 10 * time.Second, 10 * time.Second},
-	"mesh":  {gossip.Mesh, 30 * time.Second, 30 * time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 30 * time.Second},
-	"local": {gossip.Local, time.Second, time.Second, 300 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, time.Second},
+	"lan":   {gossip.LAN, 30 * time.Second, 5 * time.Second, 2 * time.Second, time.Second, 10 * time.Second, 10 * time.Second, 5 * time.Minute, time.Minute, 18 * time.Second},
+	"mesh":  {gossip.Mesh, 30 * time.Second, 30 * time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 30 * time.Second, 10 * time.Minute, 2 * time.Minute, time.Minute},
+	"local": {gossip.Local, time.Second, time.Second, 300 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, time.Second, 10 * time.Second, 2 * time.Second, 2 * time.Second},
 }
 
+// DefaultProfile is the profile of a node that names none.
+const DefaultProfile = "lan"
+
 func timingOf(profile string) (timing, error) {
-	if profile == "" {
-		profile = "lan"
-	}
-	t, ok := timings[profile]
+	t, ok := timings[cmp.Or(profile, DefaultProfile)]
 	if !ok {
 		return timing{}, fmt.Errorf("node: profile %q: want lan, mesh or local", profile)
 	}

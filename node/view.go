@@ -94,6 +94,9 @@ func (v *View) nameOf(i member.Index) string {
 // Votes reports whether this node is a voter.
 func (v *View) Votes() bool { return v.Electorate != nil && v.Electorate.Seat(v.key) >= 0 }
 
+// frozen reports whether this robot starts nothing, for a halt or an alarm.
+func (v *View) frozen() bool { return v.Halted || v.Alarm != "" }
+
 // roles are the keys that count, none before the first trust metadata.
 func (v *View) roles() order.Roles {
 	if v.Trust == nil {

@@ -29,10 +29,20 @@ type voter struct {
 	replica atomic.Pointer[consensus.Replica] // nil while this node has no seat
 	streams atomic.Pointer[raftStreams]
 	reports chan rollout.Reported // from answerReport to lead; of depth 256, a full one drops: reports come again
+
+	serving   atomic.Pointer[string] // server id of replica, nil while that is
+	news      *broadcast             // of serving and seating
+	seating   seating
+	roll      *roll
+	endorsing chan struct{} // of depth 1: full while this voter considers a change
+	damaged   int           // how often in a row the replica failed on its directory; of vote
 }
 
 func (n *Node) newVoter() (*voter, error) {
-	return &voter{n: n, reports: make(chan rollout.Reported, 256)}, nil
+	return &voter{
+		n: n, reports: make(chan rollout.Reported, 256),
+		news: newBroadcast(), roll: newRoll(n.time.dead / rollShare), endorsing: make(chan struct{}, 1),
+	}, nil
 }
 
 // maySit reports whether a member may speak the voters' protocols: it has a seat
@@ -45,42 +55,43 @@ func (w *voter) maySit(v *View, m *member.Member) bool {
 	return r != nil && r.State().Electorate.Seat(m.Key) >= 0
 }
 
-// vote runs a replica whenever this node has a seat.
+// vote runs a replica whenever this node has a seat, or is to get one.
 func (n *Node) vote(ctx context.Context) error {
-	for {
-		v := n.keeper.View()
-		if v.Votes() {
-			if err := n.voter.sit(ctx, v); err != nil && ctx.Err() == nil {
-				n.log.Error("voting ended, trying again", "err", err)
-				n.note(Event{Kind: "voting-ended", Text: err.Error()})
-				select {
-				case <-ctx.Done():
-				case <-time.After(jitter(n.time.retry)):
-				}
+	for ctx.Err() == nil {
+		next, v := n.voter.news.next(), n.keeper.View()
+		server, _ := n.voter.place(v)
+		if server == "" {
+			select {
+			case <-ctx.Done():
+			case <-v.past:
+			case <-next:
 			}
-			if ctx.Err() == nil {
-				continue
-			}
+			continue
+		}
+		began := time.Now()
+		err := n.voter.sit(ctx, v, server)
+		if err == nil || ctx.Err() != nil || n.voter.failed(v, server, err, time.Since(began)) {
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-v.past:
+		case <-time.After(jitter(n.time.retry)):
 		}
 	}
+	return nil
 }
 
-// sit votes until the seat or the generation ends.
-func (w *voter) sit(ctx context.Context, v *View) error {
+// sit runs a replica under server until the seat, the invitation to it or the
+// generation ends.
+func (w *voter) sit(ctx context.Context, v *View, server string) error {
 	n := w.n
-	dir := n.dir.path("raft", fmt.Sprintf("g%d", v.Genesis.Order.Generation))
+	dir := w.dirOf(v)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	seat := v.Electorate.Voters[v.Electorate.Seat(n.key())]
 	streams := newRaftStreams(n)
 	r, err := consensus.New(consensus.Config{
-		Dir: dir, Key: n.priv, Self: v.Self, Server: seat.Server,
+		Dir: dir, Key: n.priv, Self: v.Self, Server: server,
 		Genesis: v.Genesis, GenesisDigest: v.GenesisRef, TrustRoot: v.Root, Known: knownOrders(v),
 		Streams: streams, Checker: w.check, Push: w.push, Heartbeat: n.time.heartbeat, Log: n.log,
 	})
@@ -89,18 +100,23 @@ func (w *voter) sit(ctx context.Context, v *View) error {
 	}
 	w.streams.Store(streams)
 	w.replica.Store(r)
-	n.log.Info("votes", "generation", v.Genesis.Order.Generation, "voters", len(v.Electorate.Voters))
+	w.roll.reset()
+	w.serving.Store(&server)
+	w.news.wake()
+	n.log.Info("runs a voter's replica", "generation", v.generation(), "server", server, "votes", v.Votes())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.Run(ctx) })
 	g.Go(func() error { return w.carry(ctx, r) })
 	g.Go(func() error { return w.lead(ctx, r) })
+	g.Go(func() error { return w.tend(ctx, r) })
 	g.Go(func() error {
 		defer cancel()
-		return w.watchSeat(ctx, v)
+		return w.watchSeat(ctx, v, server)
 	})
 	err = g.Wait()
+	w.serving.Store(nil)
 	w.replica.Store(nil)
 	w.streams.Store(nil)
 	return errors.Join(err, r.Close())
@@ -112,21 +128,6 @@ func knownOrders(v *View) []order.Proven {
 		out = append(out, v.proven)
 	}
 	return out
-}
-
-// watchSeat returns when the seat or the generation has changed.
-func (w *voter) watchSeat(ctx context.Context, was *View) error {
-	for {
-		v := w.n.keeper.View()
-		if v.GenesisRef != was.GenesisRef || !v.Votes() {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-v.past:
-		}
-	}
 }
 
 // carry takes certified orders to the keeper, and what the keeper learnt from

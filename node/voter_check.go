@@ -8,6 +8,7 @@ import (
 	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/trust"
+	"github.com/starling-swarm/starling/consensus"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip/member"
@@ -63,7 +64,7 @@ func (w *voter) check(prev, next *rollout.State) error {
 func checkTime(v *View, next *rollout.State) error {
 	at := time.Unix(next.OrderTime, 0)
 	if at.After(v.now().Add(maxAhead)) {
-		return fmt.Errorf("the order's time %s is ahead of this voter's", at.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: %s", consensus.ErrAhead, at.UTC().Format(time.RFC3339))
 	}
 	if o := v.Order; o != nil && o.Pointer().Before(order.Pointer{Generation: next.Generation, Index: next.OrderIndex}) && next.OrderTime < o.Time {
 		return fmt.Errorf("the order's time %s is before that of %s, %s", at.UTC().Format(time.RFC3339), o.Pointer(), time.Unix(o.Time, 0).UTC().Format(time.RFC3339))

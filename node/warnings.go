@@ -28,8 +28,8 @@ func (n *Node) warnings(v *View, s *Status) []Warning {
 	warn(v.Halted, "halted", "when it is safe: starling halt --clear", "the swarm is halted: %s; nothing starts, and nothing goes back by itself", v.HaltReason)
 	warn(v.Alarm != "", "alarm", "the operator must start a new generation", "this robot holds still, for it has seen two certified truths: %s", v.Alarm)
 	warn(v.Me() == nil, "revoked", "to come back, join with a new invite in an empty directory: starling join FILE", "the roster no longer has this node in it")
-	warn(v.Order == nil, "no_voters", "starling invite, then on each robot: starling join FILE; for a smaller swarm: starling begin", "%s", s.Quorum.Text)
-	warn(v.Order != nil && !s.Quorum.OK, "no_quorum", "switch on a voter that is off, or bring it within reach; if they are gone for good, the operator must start a new generation", "nothing new can start: %s", s.Quorum.Text)
+	warn(v.Order == nil, "no_voters", "switch on robots that are off, or let more in: starling invite, then on each starling join FILE; for a smaller swarm: starling begin", "%s", s.Quorum.Text)
+	warn(v.Order != nil && !s.Quorum.OK, "no_quorum", noQuorumNext(s), "nothing new can start: %s", s.Quorum.Text)
 	warn(v.Order != nil && v.Order.Level > order.Level, "too_old", "update starling on this machine", "the swarm is at feature level %d, this build reads up to %d", levelOf(v), order.Level)
 	for _, c := range n.clones.recent() {
 		warn(true, "clone", "switch one of them off, delete the key in its state directory and join it again", "two machines run as %s, at %s and %s: a cloned card?", v.nameOf(c.Index), c.HostA, c.HostB)
@@ -44,6 +44,14 @@ func (n *Node) warnings(v *View, s *Status) []Warning {
 	return out
 }
 
+// noQuorumNext is what to do while too few voters are reachable from here.
+func noQuorumNext(s *Status) string {
+	if s.Members.Alive <= 1 && !s.Self.Operator {
+		return "bring this machine within reach of the others; if others see each other and not it, it was revoked: join again with a new invite in an empty directory"
+	}
+	return "switch on a voter that is off, or bring it within reach; if they are gone for good, the operator must start a new generation"
+}
+
 func levelOf(v *View) uint {
 	if v.Order == nil {
 		return 0
@@ -53,6 +61,9 @@ func levelOf(v *View) uint {
 
 // warnDisk looks at the reserve.
 func (n *Node) warnDisk(warn func(on bool, code, next, format string, args ...any)) {
+	if n.reserve != nil && n.reserve.Left() < reserveBytes {
+		warn(true, "disk_full", "make room on the disk of "+n.cfg.Dir, "the disk was full: %d KiB are left for the log, the record and the halt file", n.reserve.Left()>>10)
+	}
 	err := store.Admit(n.cfg.Dir, 1, n.cfg.ReserveBytes)
 	var full *store.SpaceError
 	if errors.As(err, &full) {

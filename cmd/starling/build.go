@@ -88,8 +88,20 @@ func (c *cli) build(ctx context.Context, args []string, o *buildOptions) (*manif
 	return rel, warnings, err
 }
 
-// spec is what the flags ask for.
+// spec is what the flags ask for, with what must be looked up.
 func (c *cli) spec(ctx context.Context, args []string, o *buildOptions) (*bundle.Spec, error) {
+	spec, err := o.form(args)
+	if err != nil {
+		return nil, err
+	}
+	return spec, c.history(ctx, o, spec)
+}
+
+// form is what the flags ask for, by themselves.
+func (o *buildOptions) form(args []string) (*bundle.Spec, error) {
+	if o.version == "" {
+		return nil, problem(api.Usage, "name it: --version 1.0; starling release ls shows those that are taken", "a release needs a version")
+	}
 	if !manifest.ValidVersion(o.version) {
 		return nil, usageError(fmt.Sprintf("--version %q: want 1 to 32 of letters, digits and . + - _", o.version))
 	}
@@ -111,10 +123,12 @@ func (c *cli) spec(ctx context.Context, args []string, o *buildOptions) (*bundle
 			spec.Variants = append(spec.Variants, v)
 		}
 	default:
-		return nil, usageError("want either one PATH for all robots, or one --variant per kind of robot")
+		return nil, problem(api.Usage, "name the directory to ship: starling ship ./build --version "+o.version, "want either one PATH for all robots, or one --variant per kind of robot")
 	}
-	if err := c.history(ctx, o, spec); err != nil {
-		return nil, err
+	for _, v := range spec.Variants {
+		if _, err := os.Stat(v.Path); err != nil {
+			return nil, fmt.Errorf("variant %s: %w", v.Name, err)
+		}
 	}
 	return spec, nil
 }

@@ -139,7 +139,7 @@ func (c *cli) report(ctx context.Context, name string, o *reportOptions) error {
 		Format: rollout.ReportFormat, Stage: stage, Release: l.Ref.Digest, Passed: o.failed == 0, By: o.by, Runs: o.runs, Failed: o.failed, Summary: o.summary,
 	}
 	e := envelope.New(envelope.Report, rollout.ReportFormat, envelope.TrustScope(v.trust.Root()), r).Sign(key)
-	out, err := v.client.Propose(ctx, &rollout.Decision{Format: rollout.DecisionFormat, Kind: rollout.KindReport, Report: e.Encode()})
+	out, err := c.propose(ctx, v, &rollout.Decision{Format: rollout.DecisionFormat, Kind: rollout.KindReport, Report: e.Encode()})
 	if err != nil {
 		return err
 	}

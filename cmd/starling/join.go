@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,9 +23,10 @@ import (
 
 // joinOptions are the flags of join.
 type joinOptions struct {
-	name  string
-	run   bool
-	links linkOptions
+	name         string
+	run          bool
+	links        linkOptions
+	profileGiven bool // by flag; else it is the invite's
 }
 
 // joined is what join did.
@@ -46,17 +48,23 @@ func (c *cli) joinCommand() *cobra.Command {
 configuration is written to robot.yaml in the directory, four lines that you may
 extend by probes, a gate and more; one that is there already is used as it is.
 
-It waits until the operator's node answers. With --run the node goes on running.`,
+It waits until the operator's node answers: that must be on, and the swarm need
+not. Once is enough: afterwards the robot finds the others by itself. With --run the
+node goes on running.`,
 		Example: `  starling join invite.json
   starling join invite.json --dir /var/lib/starling --name r07 --run
   starling join invite.json --dir ./r01 --name r01 --profile local`,
 		Args:        cobra.ExactArgs(1),
 		Annotations: endless,
-		RunE:        func(cmd *cobra.Command, args []string) error { return c.join(cmd.Context(), args[0], o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.profileGiven = cmd.Flags().Changed("profile")
+			return c.join(cmd.Context(), args[0], o)
+		},
 	}
 	cmd.Flags().StringVar(&o.name, "name", "", "what the robot is called in the swarm (default the host's name)")
 	cmd.Flags().BoolVar(&o.run, "run", false, "go on running the node")
 	o.links.flags(cmd)
+	cmd.Flags().Lookup("profile").Usage += " (default what the invite names)"
 	return cmd
 }
 
@@ -72,6 +80,9 @@ func (c *cli) join(ctx context.Context, file string, o joinOptions) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	if i.Profile != "" && !o.profileGiven {
+		o.links.profile = i.Profile
+	}
 	h, err := c.robotHome(i.Swarm)
 	if err != nil {
 		return err
@@ -83,11 +94,14 @@ func (c *cli) join(ctx context.Context, file string, o joinOptions) error {
 	if err != nil {
 		return err
 	}
+	if i.Profile != "" && cfg.Profile != i.Profile {
+		c.note("warning: the swarm has profile %s and this robot %s: with other timers it is taken for lost, or takes others for it; set profile: %[1]s in %[3]s", i.Profile, cfg.Profile, h.path(robotFile))
+	}
 	if o.run {
 		return c.runNode(ctx, cfg, daemon.Options{Env: os.Environ()})
 	}
 	c.note("asks %v to join swarm %s", i.Addrs, i.Swarm)
-	out, err := c.joinOnce(ctx, cfg)
+	out, err := c.joinOnce(ctx, cfg, i)
 	if err != nil {
 		return err
 	}
@@ -156,22 +170,22 @@ func (h home) writeRobot(swarm, invite string, o joinOptions) error {
 }
 
 // joinOnce runs the node without its payload until it takes part.
-func (c *cli) joinOnce(ctx context.Context, cfg *config.Config) (*joined, error) {
+func (c *cli) joinOnce(ctx context.Context, cfg *config.Config, i *join.Invite) (*joined, error) {
 	bare := *cfg
 	bare.Base = true
-	var level slog.LevelVar
-	level.Set(slog.LevelWarn)
-	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: &level}))
+	log := newJoinLog(c.note)
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	in := make(chan *joined, 1) // sent at most once, before inner is stopped
-	err := daemon.Run(inner, &bare, log, daemon.Options{Started: func(n *node.Node) {
+	var robot *node.Node
+	err := daemon.Run(inner, &bare, slog.New(log), daemon.Options{Started: func(n *node.Node) {
+		robot = n
 		go func() { // ends with the node
 			select {
 			case <-n.Ready():
 				v := n.View()
 				in <- &joined{Schema: "starling.join/v1", Swarm: v.Swarm, Node: string(v.ID), Index: uint16(v.Self)}
-				level.Set(slog.LevelError) // that it goes again so soon worries nobody
+				log.hush()
 				stop()
 			case <-inner.Done():
 			}
@@ -184,6 +198,20 @@ func (c *cli) joinOnce(ctx context.Context, cfg *config.Config) (*joined, error)
 	case out := <-in:
 		return out, nil
 	default:
-		return nil, ended(ctx, "the operator's node did not answer; the invite still counts: try again")
+		return nil, notJoined(ctx, robot.Status(), log.cause(), i)
 	}
+}
+
+// notJoined says why a robot that gave up waiting has not joined.
+func notJoined(ctx context.Context, s *node.Status, cause string, i *join.Invite) error {
+	if wait := join.Wait.Text(); strings.Contains(s.Text, wait) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return problem(api.NoQuorum, "switch on a voter that is off (starling status on the operator's laptop names them), and run this again: the invite still counts for this robot",
+			"has not joined swarm %s yet: %s", i.Swarm, wait)
+	}
+	if cause == "" {
+		cause = "no answer yet"
+	}
+	return problem(api.ProblemOf(ctx.Err()).Code,
+		"on the operator's laptop: starling agent; see that this machine reaches it, and run this again: the invite counts until "+i.Expires.Local().Format("2006-01-02 15:04"),
+		"has not joined swarm %s: %s (asked %s)", i.Swarm, cause, strings.Join(i.Addrs, ", "))
 }

@@ -87,6 +87,9 @@ func (k *knobs) plan(now time.Time) (*rollout.Plan, error) {
 	for _, w := range strings.Split(k.waves, ",") {
 		p.Waves = append(p.Waves, r.permille("--waves", w))
 	}
+	if r.err == nil {
+		r.err = rising(k.waves, p.Waves)
+	}
 	r.batch(&p, k.batch)
 	p.MinHealthySeconds, p.HealthyDeadlineSeconds = r.seconds("--min-healthy", k.minHealthy), r.seconds("--healthy-deadline", k.healthyDeadline)
 	p.SilenceDeadlineSeconds, p.InstallDeadlineSeconds = r.seconds("--silence-deadline", k.silenceDeadline), r.seconds("--install-deadline", k.installDeadline)

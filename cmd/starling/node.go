@@ -8,7 +8,6 @@ import (
 
 	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node"
-	"github.com/starling-swarm/starling/node/api"
 )
 
 func (c *cli) nodeCommand() *cobra.Command {
@@ -123,12 +122,36 @@ func (c *cli) sayNode(w *node.NodeView, x *node.Explanation) {
 		{"labels", orDash(labelWords(w.Labels))},
 	}
 	for _, r := range w.Reports {
-		rows = append(rows,
-			[]string{r.Component, fmt.Sprintf("runs %s; %s is %s, %s; said %s ago", r.Running, r.Release, r.Phase, r.Result, age(r.AgeSeconds))},
-			[]string{"", fmt.Sprintf("healthy for %s, %d crashes, %d failed probes, order %s %s", age(int64(r.HealthySeconds)), r.Crashes, r.Failures, r.Order, r.Reason)})
+		rows = append(rows, reportRows(&r)...)
 	}
 	c.table(append(rows, []string{"why", x.Text}))
 	c.next("%s", x.Next)
+}
+
+// reportRows are all that a robot's report of one component holds.
+func reportRows(r *node.ReportView) [][]string {
+	what := "runs " + r.Running.String()
+	phase := r.Phase
+	if phase == "fetching" {
+		phase += " " + percent(int(r.Progress))
+	}
+	if r.Release != nil && (r.Running == nil || r.Release.Digest != r.Running.Digest) {
+		what += fmt.Sprintf("; %s is at phase %s", r.Release, phase)
+	} else {
+		what += ", phase " + phase
+	}
+	if r.Result != "unknown" && r.Result != "" {
+		what += ", result " + r.Result
+	}
+	rows := [][]string{
+		{r.Component, fmt.Sprintf("%s; said %s ago", what, age(r.AgeSeconds))},
+		{"", fmt.Sprintf("healthy for %s; since its node started: %d crashes, %d failed probes", age(int64(r.HealthySeconds)), r.Crashes, r.Failures)},
+		{"", "knows order " + r.Order},
+	}
+	if r.Reason != "" {
+		rows = append(rows, []string{"", "its words: " + r.Reason})
+	}
+	return rows
 }
 
 func (c *cli) nodeLabel() *cobra.Command {
@@ -197,87 +220,4 @@ invite in an empty directory.`,
 			})
 		},
 	}
-}
-
-func (c *cli) gateCommand() *cobra.Command {
-	return group("gate", "Say when this robot may switch, and when not",
-		c.gateAction("permit", "Grant: it is safe to switch until the time is over (gate.mode permit)"),
-		c.gateAction("hold", "Hold: do not switch until released or the time is over (gate.mode hold)"),
-		c.gateAction("release", "Take back this owner's permit or hold"),
-		c.gateShow())
-}
-
-func (c *cli) gateShow() *cobra.Command {
-	var component string
-	cmd := &cobra.Command{
-		Use:   "show",
-		Short: "Show how this robot's gate stands",
-		Example: `  starling gate show
-  starling gate show --component app
-  starling gate show --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.gate(func(cl *api.Client) (*node.GateView, error) { return cl.Gate(cmd.Context(), component) })
-		},
-	}
-	cmd.Flags().StringVar(&component, "component", "", "which component (default the only one)")
-	return cmd
-}
-
-func (c *cli) gateAction(action, short string) *cobra.Command {
-	q := node.GateRequest{Action: action}
-	var life string
-	cmd := &cobra.Command{
-		Use:   action,
-		Short: short,
-		Example: fmt.Sprintf(`  starling gate %[1]s
-  starling gate %[1]s --owner mission --json
-  starling gate %[1]s --component app`, action),
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := parseSpan(life)
-			if err != nil || d <= 0 {
-				return usageError(fmt.Sprintf("--for %q: want a time such as 10m, at most a day", life))
-			}
-			q.Seconds = d.Seconds()
-			return c.gate(func(cl *api.Client) (*node.GateView, error) { return cl.SetGate(cmd.Context(), q) })
-		},
-	}
-	cmd.Flags().StringVar(&q.Component, "component", "", "which component (default the only one)")
-	cmd.Flags().StringVar(&q.Owner, "owner", "operator", "in whose name")
-	life = "10m"
-	if action != "release" {
-		cmd.Flags().StringVar(&life, "for", life, "how long it counts, at most a day")
-	}
-	if action == "hold" {
-		cmd.Flags().StringVar(&q.Reason, "reason", "", "why, for people")
-	}
-	return cmd
-}
-
-// gate does something at the gate and shows how it stands then.
-func (c *cli) gate(do func(*api.Client) (*node.GateView, error)) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	g, err := do(cl)
-	if err != nil {
-		return err
-	}
-	return c.answer(g, func() {
-		word := "open"
-		if !g.Open {
-			word = "closed: " + g.Reason
-		}
-		mode := g.Mode
-		if mode == "" {
-			mode = "none: it is always open; set gate.mode of " + g.Component + " in the configuration"
-		}
-		c.table([][]string{{"gate", g.Component + " is " + word}, {"mode", mode}})
-		for _, l := range g.Leases {
-			c.say("%s for %.0f s more %s", l.Owner, l.LeftSeconds, l.Reason)
-		}
-	})
 }

@@ -27,6 +27,7 @@ type prospect struct {
 	doc     []byte // the encoded release
 	extract rollout.Extract
 	preview *rollout.Preview
+	away    []string // robots of it that this machine does not hear now
 }
 
 func (c *cli) rolloutPlan() *cobra.Command {
@@ -110,19 +111,15 @@ func (c *cli) prospect(ctx context.Context, v *view, name string, k *knobs) (*pr
 	return complete(ctx, v, &prospect{plan: plan})
 }
 
-// rehearse finds what is wrong with the plan for a release that is not signed yet.
-func (c *cli) rehearse(v *view, rel *manifest.Release, k *knobs) error {
+// rehearse makes the plan for a release that is not signed yet, and finds what is
+// wrong with it. Its extract must be made again when the release is signed.
+func rehearse(ctx context.Context, v *view, rel *manifest.Release, k *knobs) (*prospect, error) {
 	plan, err := k.plan(time.Now())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	plan.Swarm, plan.Component, plan.Release, plan.From = v.status.Swarm, rel.Component, rel.Ref(), v.active(rel.Component)
-	x, err := rollout.NewExtract(plan, rel, v.roster, v.rosterRef, v.trust.Ref().Digest)
-	if err != nil {
-		return err
-	}
-	_, err = rollout.NewPreview(plan, x, v.electorate())
-	return err
+	return check(ctx, v, &prospect{plan: plan, release: rel})
 }
 
 // readPlan opens a signed plan for this swarm, now.
@@ -148,16 +145,31 @@ func readPlan(ctx context.Context, v *view, path string) (*prospect, error) {
 	return complete(ctx, v, &prospect{plan: plan, sealed: sealed})
 }
 
-// complete fills in the release, the extract and the preview.
+// complete fills in the signed release, the extract and the preview.
 func complete(ctx context.Context, v *view, p *prospect) (*prospect, error) {
 	var err error
 	if p.release, p.doc, err = v.document(ctx, p.plan.Release); err != nil {
 		return nil, err
 	}
+	return check(ctx, v, p)
+}
+
+// check fills in the extract and the preview, and refuses what cannot be.
+func check(ctx context.Context, v *view, p *prospect) (*prospect, error) {
+	var err error
+	if err = mayFollow(ctx, v, p); err != nil {
+		return nil, err
+	}
 	if p.extract, err = rollout.NewExtract(p.plan, p.release, v.roster, v.rosterRef, v.trust.Ref().Digest); err != nil {
 		return nil, err
 	}
-	p.preview, err = rollout.NewPreview(p.plan, p.extract, v.electorate())
+	if p.preview, err = rollout.NewPreview(p.plan, p.extract, v.electorate()); err != nil {
+		return nil, err
+	}
+	if err := fits(v, p); err != nil {
+		return nil, err
+	}
+	p.away, err = v.away(ctx, p.preview)
 	return p, err
 }
 
@@ -199,7 +211,7 @@ func (p *prospect) view(v *view) *planView {
 		Schema: "starling.plan/v1", Swarm: p.plan.Swarm, Component: p.plan.Component, Release: p.plan.Release.Version, From: p.plan.From.Version,
 		Plan: p.plan, Digest: p.plan.Seal().Digest().String(), Robots: p.preview.Robots, Canaries: names(p.preview.Canaries),
 		NotApplicable: names(p.preview.NotApplicable), BatchSize: p.preview.BatchSize, Stages: []stageView{}, Bytes: p.bytes(v),
-		Seconds: int64(p.preview.Earliest / time.Second), Warnings: []string{},
+		Seconds: int64(p.preview.Earliest / time.Second), Warnings: p.warnings(v),
 	}
 	for _, s := range p.preview.Stages {
 		out.Stages = append(out.Stages, stageView{
@@ -207,9 +219,6 @@ func (p *prospect) view(v *view) *planView {
 			SoakSeconds: int64(s.Soak / time.Second), ExposeSeconds: int64(s.Exposure / time.Second),
 			OpensSeconds: int64(s.Opens / time.Second), EndsSeconds: int64(s.Ends / time.Second),
 		})
-	}
-	for _, w := range p.preview.Warnings {
-		out.Warnings = append(out.Warnings, rollout.Named(w, v.roster))
 	}
 	return out
 }
@@ -252,9 +261,43 @@ func (c *cli) sayPlan(v *view, p *prospect) {
 	}
 	c.table(rows)
 	c.say("done after %s at the earliest; the plan ends %s", span(p.preview.Earliest), time.Unix(p.plan.Expires, 0).Format("2006-01-02 15:04"))
-	for _, w := range p.preview.Warnings {
-		c.say("%s %s", c.paint(yellow, "!"), rollout.Named(w, v.roster))
+	for _, w := range p.warnings(v) {
+		c.say("%s %s", c.paint(yellow, "!"), w)
 	}
+}
+
+// warnings are what an operator should know before signing, with names.
+func (p *prospect) warnings(v *view) []string {
+	out := []string{}
+	for _, w := range p.preview.Warnings {
+		out = append(out, rollout.Named(w, v.roster))
+	}
+	if len(p.away) > 0 {
+		out = append(out, fmt.Sprintf("not within reach now: %s; a batch waits up to %s for a robot (--install-deadline)",
+			strings.Join(short(p.away, 8), " "), span(time.Duration(p.plan.InstallDeadlineSeconds)*time.Second)))
+	}
+	return out
+}
+
+// away are the robots of a plan that this machine does not hear now.
+func (v *view) away(ctx context.Context, p *rollout.Preview) ([]string, error) {
+	all, err := v.client.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in := member.Set(nil)
+	for _, st := range p.Stages {
+		for _, i := range st.Robots.All() {
+			in = in.With(i)
+		}
+	}
+	var out []string
+	for _, w := range all.Nodes {
+		if in.Has(int(w.Index)) && w.State != "alive" && w.State != "suspect" {
+			out = append(out, string(w.ID))
+		}
+	}
+	return out, nil
 }
 
 // short is the first n names, and how many more.

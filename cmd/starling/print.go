@@ -93,7 +93,7 @@ func (c *cli) confirm(question string) error {
 	}
 	f, ok := c.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return problem(api.Usage, "add --yes", "%s: there is no terminal to ask on", question)
+		return problem(api.Usage, "add --yes", "there is no terminal to ask on: %s", question)
 	}
 	fmt.Fprintf(c.err, "%s [y/N] ", question)
 	line, err := bufio.NewReader(c.in).ReadString('\n')

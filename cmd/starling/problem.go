@@ -42,7 +42,6 @@ var causes = []struct {
 	{rollout.ErrPlan, api.Usage, "change the plan's flags"},
 	{rollout.ErrImpossible, api.Usage, "change the plan's flags"},
 	{rollout.ErrExpired, api.Refused, "make a new plan: starling rollout plan"},
-	{bundle.ErrNotBundle, api.Usage, "name a .star file; make one: starling release build"},
 	{manifest.ErrInvalid, api.Usage, "correct what it names and build again"},
 	{join.ErrInvite, api.Usage, "ask the operator for a new invite: starling invite"},
 	{fs.ErrNotExist, api.Usage, "check the path"},
@@ -55,16 +54,10 @@ func problemOf(err error) *api.Problem {
 	if errors.As(err, &p) {
 		return p
 	}
-	p = &api.Problem{Schema: api.ProblemSchema, Reason: err.Error()}
-	var damaged *bundle.DamagedError
-	if errors.As(err, &damaged) {
-		p.Code, p.Next = api.BadSignature, "copy the file again from where it was built"
-		return p
-	}
+	var damaged *bundle.DamagedError // it may wrap a cause below, of which a person can mend nothing
 	for _, c := range causes {
-		if errors.Is(err, c.err) {
-			p.Code, p.Next = c.code, c.next
-			return p
+		if errors.Is(err, c.err) && !errors.As(err, &damaged) {
+			return &api.Problem{Schema: api.ProblemSchema, Code: c.code, Reason: err.Error(), Next: c.next}
 		}
 	}
 	return api.ProblemOf(err)

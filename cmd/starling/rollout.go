@@ -57,7 +57,7 @@ func (c *cli) rolloutLs() *cobra.Command {
 				rows := [][]string{{"ID", "RELEASE", "STATUS", "STAGE", "WHY"}}
 				for i := range all.Rollouts {
 					r := &all.Rollouts[i]
-					rows = append(rows, []string{fmt.Sprint(r.ID), r.Component + "/" + r.Release.String(), r.Status, stageWords(r), r.Reason})
+					rows = append(rows, []string{fmt.Sprint(r.ID), r.Component + "/" + r.Release.String(), r.Status, stageWords(r), whyWords(r)})
 				}
 				c.table(rows)
 				c.say("%d were ever started, as %s knows", all.Started, all.SeenBy)
@@ -71,6 +71,14 @@ func stageWords(r *node.RolloutView) string {
 		return fmt.Sprintf("wave %d", r.Wave)
 	}
 	return r.Stage
+}
+
+// whyWords is why a rollout has its status.
+func whyWords(r *node.RolloutView) string {
+	if r.Reason == "" && r.Status == "done" {
+		return "every stage passed"
+	}
+	return orDash(r.Reason)
 }
 
 func (c *cli) rolloutShow() *cobra.Command {
@@ -196,8 +204,25 @@ func (c *cli) wordOn(ctx context.Context, args []string, in rollout.Intent) erro
 	if err != nil {
 		return err
 	}
+	if r.Final || r.Status == "reverting" {
+		return problem(api.Refused, overNext(r), "nothing to %s: %s", in.Verb, r.Text)
+	}
+	if err := c.awaitQuorum(ctx, v); err != nil {
+		return err
+	}
 	in.Rollout = r.ID
 	return c.bring(ctx, v, in)
+}
+
+// overNext is what can still be done about a rollout that is over, or ends.
+func overNext(r *node.RolloutView) string {
+	switch r.Status {
+	case "reverting":
+		return "wait until every robot is back: starling rollout watch"
+	case "done":
+		return "to take it back: starling rollback; to go on: starling ship PATH --version V"
+	}
+	return "start the next one: starling ship PATH --version V"
 }
 
 // heard are the statuses that show that a word was heard.
@@ -209,93 +234,19 @@ func (c *cli) bring(ctx context.Context, v *view, in rollout.Intent) error {
 		return err
 	}
 	r, err := c.until(ctx, v.client, func(r *node.RolloutView) bool {
-		return r.ID > in.Rollout || (r.Final && in.Verb != rollout.VerbRollback) || slices.Contains(heard[in.Verb], r.Status)
+		tookBack := r.Final && !in.To.IsZero() && strings.Contains(r.Reason, "rolled back") // what another rollout brought
+		return tookBack || r.ID > in.Rollout || (r.Final && in.Verb != rollout.VerbRollback) || slices.Contains(heard[in.Verb], r.Status)
 	})
 	if err != nil {
 		return err
 	}
 	return c.answer(schemaed(r), func() {
 		c.say("%s", r.Text)
-		if !r.Final {
+		switch {
+		case r.Status == "held":
+			c.next("to go on: starling rollout resume; to take it back: starling rollback")
+		case !r.Final:
 			c.next("starling rollout watch %d", r.ID)
 		}
 	})
-}
-
-func (c *cli) rollbackCommand() *cobra.Command {
-	var to, reason, component string
-	var local bool
-	cmd := &cobra.Command{
-		Use:   "rollback [ID]",
-		Short: "Take a rollout back everywhere, also after it is done; or this robot alone",
-		Long: `Stop the last rollout and send every robot back to what was active before it, or
-after its end to one of its fallbacks (--to). What is taken back is quarantined.
-
-With --local, on a robot, only this robot goes back to its last committed slot. That
-needs no key, no agreement and no network.`,
-		Example: `  starling rollback --reason "drifts to the left"
-  starling rollback --to 1.4.1 --yes
-  starling rollback --local --component app`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if local {
-				if to != "" || len(args) > 0 {
-					return usageError("--local goes back one step; it takes neither --to nor a rollout")
-				}
-				return c.rollbackHere(cmd.Context(), component, reason)
-			}
-			return c.rollback(cmd.Context(), args, to, reason)
-		},
-	}
-	cmd.Flags().StringVar(&to, "to", "", "go back to this version, a fallback of what runs")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for people")
-	cmd.Flags().BoolVar(&local, "local", false, "this robot only")
-	cmd.Flags().StringVar(&component, "component", "", "with --local: which component (default the only one)")
-	return cmd
-}
-
-func (c *cli) rollbackHere(ctx context.Context, component, reason string) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	out, err := cl.Rollback(ctx, component, reason)
-	if err != nil {
-		return err
-	}
-	return c.answer(out, func() { c.say("%s goes back; it is at phase %s and runs %s", out.Name, out.Phase, out.Running) })
-}
-
-func (c *cli) rollback(ctx context.Context, args []string, to, reason string) error {
-	id, err := parseID(args)
-	if err != nil {
-		return err
-	}
-	v, err := c.look(ctx)
-	if err != nil {
-		return err
-	}
-	defer v.close()
-	r, err := v.current(id)
-	if err != nil {
-		return err
-	}
-	if r.Final && r.Status != "done" {
-		return problem(api.Refused, "starling rollout start with the release that shall run", "rollout %d of %s %s is %s already: %s", r.ID, r.Component, &r.Release, r.Status, r.Text)
-	}
-	in := rollout.Intent{Verb: rollout.VerbRollback, Rollout: r.ID, Reason: reason}
-	goal := r.From.String()
-	if to != "" {
-		comp, version := splitRelease(to, r.Component)
-		l, err := v.find(comp, version)
-		if err != nil {
-			return err
-		}
-		in.To, goal = l.Ref, l.Ref.Version
-	}
-	if err := c.confirm(fmt.Sprintf("Take %s %s back everywhere, to %s, and quarantine it?", r.Component, &r.Release, goal)); err != nil {
-		return err
-	}
-	return c.bring(ctx, v, in)
 }

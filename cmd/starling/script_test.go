@@ -75,6 +75,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	defer cancel()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
+	var last []byte
 	for {
 		cmd := exec.CommandContext(ctx, args[1], args[2:]...)
 		cmd.Dir = ts.Getenv("WORK")
@@ -85,9 +86,12 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 		if want.Match(out) {
 			return
 		}
+		if ctx.Err() == nil { // else it was cut off
+			last = out
+		}
 		select {
 		case <-ctx.Done():
-			ts.Fatalf("%s: never matched %q; at last:\n%s", strings.Join(args[1:], " "), args[0], out)
+			ts.Fatalf("%s: never matched %q; at last:\n%s", strings.Join(args[1:], " "), args[0], last)
 		case <-again.C:
 		}
 	}

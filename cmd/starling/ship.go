@@ -43,12 +43,15 @@ func (c *cli) ship(ctx context.Context, args []string, o *buildOptions, k *knobs
 	if err != nil {
 		return err
 	}
-	if o.out == "" {
-		o.out = h.path(o.component + "-" + o.version + ".star")
-	}
 	// What would stop it later is found before anything is signed.
+	if _, err := o.form(args); err != nil {
+		return err
+	}
 	if _, err := k.plan(time.Now()); err != nil {
 		return err
+	}
+	if o.out == "" {
+		o.out = h.path(o.component + "-" + o.version + ".star")
 	}
 	v, err := c.look(ctx)
 	if err != nil {
@@ -56,6 +59,9 @@ func (c *cli) ship(ctx context.Context, args []string, o *buildOptions, k *knobs
 	}
 	defer v.close()
 	if err := c.mayShip(v, o); err != nil {
+		return err
+	}
+	if err := c.awaitQuorum(ctx, v); err != nil {
 		return err
 	}
 	rel, _, err := c.build(ctx, args, o)
@@ -66,13 +72,15 @@ func (c *cli) ship(ctx context.Context, args []string, o *buildOptions, k *knobs
 	if v.status.Order == nil {
 		return c.shipFirst(ctx, o)
 	}
-	if err := c.rehearse(v, rel, k); err != nil {
+	p, err := rehearse(ctx, v, rel, k)
+	if err != nil {
 		return err
 	}
-	if !c.yes {
-		if err := c.confirm(fmt.Sprintf("Sign %s %s and roll it out to %d robots?", rel.Component, rel.Version, v.status.Members.Robots)); err != nil {
-			return err
-		}
+	if !c.json {
+		c.sayPlan(v, p)
+	}
+	if err := c.confirm(fmt.Sprintf("Sign %s %s and roll it out to %d robots?", rel.Component, rel.Version, p.preview.Robots)); err != nil {
+		return err
 	}
 	if err := c.signAndImport(ctx, o.out); err != nil {
 		return err
@@ -80,12 +88,8 @@ func (c *cli) ship(ctx context.Context, args []string, o *buildOptions, k *knobs
 	if err := v.load(ctx); err != nil {
 		return err
 	}
-	p, err := c.prospect(ctx, v, rel.Component+"/"+rel.Version, k)
-	if err != nil {
+	if p, err = complete(ctx, v, p); err != nil { // the same plan, so the same robots
 		return err
-	}
-	if !c.json {
-		c.sayPlan(v, p)
 	}
 	r, err := c.start(ctx, v, p, h)
 	if err != nil {

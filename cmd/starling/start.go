@@ -70,12 +70,19 @@ func (c *cli) startAsked(ctx context.Context, v *view, p *prospect) (*node.Rollo
 	if err := v.idle(); err != nil {
 		return nil, err
 	}
+	if err := c.awaitQuorum(ctx, v); err != nil {
+		return nil, err
+	}
 	if !c.yes {
 		if !c.json {
 			c.sayPlan(v, p)
 		}
 		if err := c.confirm(fmt.Sprintf("Start the rollout of %s %s?", p.plan.Component, p.plan.Release.Version)); err != nil {
 			return nil, err
+		}
+	} else {
+		for _, w := range p.warnings(v) {
+			c.note("warning: %s", w)
 		}
 	}
 	c.warnUnserved(ctx, v, p)
@@ -122,7 +129,7 @@ func (c *cli) start(ctx context.Context, v *view, p *prospect, h home) (*node.Ro
 		}
 	}
 	d := &rollout.Decision{Format: rollout.DecisionFormat, Kind: rollout.KindStart, Start: s}
-	if _, err := v.client.Propose(ctx, d); err != nil {
+	if _, err := c.propose(ctx, v, d); err != nil {
 		return nil, err
 	}
 	digest := p.sealed.Digest().String()
@@ -158,6 +165,6 @@ func (c *cli) word(ctx context.Context, v *view, in rollout.Intent) error {
 		return err
 	}
 	d := &rollout.Decision{Format: rollout.DecisionFormat, Kind: rollout.KindIntent, Intent: in.Seal().Sign(key).Encode()}
-	_, err = v.client.Propose(ctx, d)
+	_, err = c.propose(ctx, v, d)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/node"
 )
 
@@ -95,18 +96,47 @@ func (c *cli) sayStatus(s *node.Status) {
 		rows = append(rows, []string{"rollout", r.Text}, []string{"", countWords(r.Counts)})
 	}
 	for _, here := range s.Here {
-		rows = append(rows, []string{"here", fmt.Sprintf("%s runs %s, phase %s %s", here.Name, here.Running, here.Phase, here.Reason)})
+		text := fmt.Sprintf("%s runs %s, phase %s", here.Name, here.Running, here.Phase)
+		if here.Reason != "" && here.Phase != "committed" {
+			text += ": " + here.Reason
+		}
+		rows = append(rows, []string{"here", text})
 	}
+	rows = append(rows, seedRows(s)...)
+	rows = append(rows, []string{"view of", seenWords(s)})
+	c.table(rows)
+}
+
+// seedRows say how the images fare that are served from here: of what is active or
+// rolling out, and of others only while somebody takes them.
+func seedRows(s *node.Status) [][]string {
+	wanted := map[manifest.Digest]bool{}
+	for _, comp := range s.Components {
+		if comp.Active != nil {
+			wanted[comp.Active.Digest] = true
+		}
+	}
+	if s.Rollout != nil && !s.Rollout.Final {
+		wanted[s.Rollout.Release.Digest] = true
+	}
+	var rows [][]string
+	others := 0
 	for _, seed := range s.Seeds {
+		if s.Order != nil && seed.Takers == 0 && !wanted[seed.Release.Digest] {
+			others++
+			continue
+		}
 		leave := "not all of it is out there yet"
 		if seed.SafeToLeave {
 			leave = "safe to leave"
 		}
-		rows = append(rows, []string{"seed", fmt.Sprintf("%s %s (%s, %s) sent %.2f times, %d take it now; %s",
-			seed.Release.Component, &seed.Release, seed.Variant, bytesWords(seed.Bytes), seed.SentRatio, seed.Takers, leave)})
+		rows = append(rows, []string{"seed", fmt.Sprintf("%s %s (%s, %s) sent %.2f times in the %s since this node was started, %d take it now; %s",
+			seed.Release.Component, &seed.Release, seed.Variant, bytesWords(seed.Bytes), seed.SentRatio, age(int64(s.Time.Sub(seed.Since).Seconds())), seed.Takers, leave)})
 	}
-	rows = append(rows, []string{"view of", seenWords(s)})
-	c.table(rows)
+	if others > 0 {
+		rows = append(rows, []string{"", fmt.Sprintf("%d more that nobody takes now: starling status --json", others)})
+	}
+	return rows
 }
 
 func memberWords(m node.MemberCounts) string {

@@ -174,6 +174,9 @@ func (w *watcher) showRobots(ctx context.Context, at string, r *node.RolloutView
 // robotText is how far a robot is with the rollout's release; empty if it has
 // nothing to do with it.
 func robotText(n *node.NodeView, r *node.RolloutView) string {
+	if n.State != "alive" && n.State != "suspect" && slices.Contains(r.Open, string(n.ID)) {
+		return "is " + stateWords(n) + "; its batch waits for it: starling rollout explain " + string(n.ID)
+	}
 	for _, rep := range n.Reports {
 		if rep.Component != r.Component || rep.Release == nil || rep.Release.Digest != r.Release.Digest {
 			continue

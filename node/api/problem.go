@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
@@ -123,6 +124,7 @@ var causes = []struct {
 	{node.ErrNoQuorum, NoQuorum, "starling status: it says which voters must be on"},
 	{node.ErrProposal, Refused, "starling rollout explain"},
 	{node.ErrRefused, Refused, "ask the operator for a new invite: starling invite"},
+	{bundle.ErrNotBundle, Usage, "name a .star file; make one: starling release build"},
 	{envelope.ErrUnsigned, BadSignature, "sign it with the right key"},
 	{trust.ErrUnsigned, BadSignature, "sign it with the owner keys that are missing"},
 	{trust.ErrRoot, BadSignature, "this is another owner's; look for the right file"},
@@ -159,6 +161,12 @@ func ProblemOf(err error) *Problem {
 		return p
 	}
 	p = &Problem{Schema: ProblemSchema, Code: Failed, Reason: err.Error(), cause: err}
+	var damaged *bundle.DamagedError // whatever it wraps: the file is what a person can mend
+	if errors.As(err, &damaged) {
+		p.Code, p.Next = BadSignature, "copy the file again from where it was built"
+		p.status = p.Code.Info().HTTP
+		return p
+	}
 	for _, c := range causes {
 		if errors.Is(err, c.err) {
 			p.Code, p.Next = c.code, c.next

@@ -8,7 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/envelope"
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/node"
 	"github.com/starling-swarm/starling/node/api"
 	"github.com/starling-swarm/starling/node/config"
@@ -41,6 +43,8 @@ func TestErrorsHaveCodes(t *testing.T) {
 		{context.DeadlineExceeded, 5},
 		{fmt.Errorf("%w: %w", node.ErrNoQuorum, context.DeadlineExceeded), 6},
 		{fmt.Errorf("x: %w", envelope.ErrUnsigned), 8},
+		{fmt.Errorf("%w: x.star", bundle.ErrNotBundle), 2},
+		{fmt.Errorf("import: %w", &bundle.DamagedError{Path: "x.star", Part: "index", Err: manifest.ErrInvalid}), 8},
 		{fmt.Errorf("%w: used up", node.ErrRefused), 9},
 		{fmt.Errorf("%w (dir)", node.ErrLocked), 12},
 		{context.Canceled, 130},

@@ -95,7 +95,7 @@ func Create(path, swarm string) error {
 		return err
 	}
 	first := stored{Format: Format, Token: Token{Format: Format, Swarm: swarm}}
-	return durable.WriteFile(path, canonical.Encode(first), 0o600)
+	return durable.WriteVital(path, canonical.Encode(first), 0o600)
 }
 
 // Load reads the file. It always returns a File; one that could not be read
@@ -137,7 +137,7 @@ func (f *File) Accept(t *Token, sealed []byte) error {
 		return fmt.Errorf("%w: %d, known is %d", ErrOld, t.Counter, f.now.Token.Counter)
 	}
 	next := stored{Format: Format, Token: *t, Sealed: sealed}
-	if err := durable.WriteFile(f.path, canonical.Encode(next), 0o600); err != nil {
+	if err := durable.WriteVital(f.path, canonical.Encode(next), 0o600); err != nil {
 		// A stop counts although it could not be written; and a file that is
 		// gone means halted, where the old one would not.
 		if t.Halted {

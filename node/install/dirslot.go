@@ -96,6 +96,9 @@ func NewDirSlot(cfg DirSlotConfig) (*DirSlot, error) {
 	}, nil
 }
 
+// Folders are $STARLING_DATA and $STARLING_CACHE.
+func (d *DirSlot) Folders() (data, cache string) { return d.cfg.Data, d.cfg.Cache }
+
 // Exited tells of payloads that ended by themselves.
 func (d *DirSlot) Exited() <-chan Exit { return d.exited }
 
@@ -241,12 +244,17 @@ func (d *DirSlot) watch(ctx context.Context, p *process) error {
 		return nil // ctx ended; the payload goes on
 	}
 	e := p.exit()
+	var err error
+	if e.Said, err = lastWords(d.cfg.Log, p.logAt); err != nil {
+		d.log.Warn("payload log not read", "err", err)
+	}
+	e.Log = d.cfg.Log
 	select {
 	case <-p.dropped:
 		return nil
 	default:
 	}
-	d.log.Warn("payload ended", "pid", p.pid, "slot", p.slot, "err", e.Reason)
+	d.log.Warn("payload ended", "pid", p.pid, "slot", p.slot, "err", e.Reason, "said", e.Said)
 	select {
 	case d.exited <- e:
 	case <-p.dropped:

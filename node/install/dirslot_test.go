@@ -138,7 +138,7 @@ func TestAdopt(t *testing.T) {
 	r := robot{t, t.TempDir()}
 	d := r.driver()
 	stop := r.run(d)
-	require.NoError(t, d.Activate(bounded(t), r.write(update.A, ready), false))
+	require.NoError(t, d.Activate(bounded(t), r.write(update.A, "echo ready now >&2\n"+ready), false))
 	pid := r.up()
 	stop()
 	require.True(t, running(pid), "the daemon's death is not the payload's")
@@ -154,7 +154,7 @@ func TestAdopt(t *testing.T) {
 	// The first driver is its parent, as the test is one process, and must reap it.
 	select {
 	case e := <-next.Exited():
-		require.Equal(t, Exit{Slot: update.A, Code: -1, Reason: "gone"}, e)
+		require.Equal(t, Exit{Slot: update.A, Code: -1, Reason: "gone", Said: "ready now", Log: next.cfg.Log}, e)
 	case <-bounded(t).Done():
 		t.Fatal("the end of an adopted payload was not told")
 	}
@@ -199,13 +199,14 @@ func TestExit(t *testing.T) {
 	d := r.driver()
 	defer r.run(d)()
 	for script, want := range map[string]Exit{
-		"exit 3":        {Slot: update.A, Code: 3, Reason: "exit status 3"},
+		"echo one; echo 'no such camera' >&2; echo; exit 3": {Slot: update.A, Code: 3, Reason: "exit status 3", Said: "no such camera"},
 		"kill -9 $$":    {Slot: update.A, Code: -1, Reason: "signal: killed"},
-		"nonsense-here": {Slot: update.A, Code: 127, Reason: "exit status 127"},
+		"nonsense-here": {Slot: update.A, Code: 127, Reason: "exit status 127", Said: filepath.Join(d.SlotDir(update.A), "run") + ": 2: nonsense-here: not found"},
 	} {
 		require.NoError(t, d.Start(bounded(t), r.write(update.A, script)))
 		select {
 		case e := <-d.Exited():
+			want.Log = d.cfg.Log
 			require.Equal(t, want, e, script)
 		case <-bounded(t).Done():
 			t.Fatalf("%s: its end was not told", script)
@@ -362,7 +363,7 @@ func TestUnit(t *testing.T) {
 	go func() { done <- d.Run(ctx) }()
 	<-state
 	state <- "failed"
-	require.Equal(t, Exit{Slot: update.B, Code: -1, Reason: "unit is failed"}, <-d.Exited())
+	require.Equal(t, Exit{Slot: update.B, Code: -1, Reason: "unit is failed", Log: "journalctl -u nav.service"}, <-d.Exited())
 	cancel()
 	require.NoError(t, <-done)
 	require.Equal(t, []string{"stop nav.service", "restart nav.service"}, calls)

@@ -4,11 +4,17 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/starling-swarm/starling/artifacts/durable"
 )
 
 // writeDurable replaces path by a file with data, so that after a loss of power it
 // has the old contents or the new.
 func writeDurable(path string, data []byte) error {
+	return durable.Retry(path, func() error { return writeOnce(path, data) })
+}
+
+func writeOnce(path string, data []byte) error {
 	tmp := path + ".tmp"
 	out, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -39,13 +39,20 @@ type HookInput struct {
 	Component string          `json:"component"`
 	Version   string          `json:"version,omitempty"`
 	Release   manifest.Digest `json:"release"`
-	Plan      manifest.Digest `json:"plan"`
-	From      string          `json:"from,omitempty"` // slot
-	To        string          `json:"to,omitempty"`   // slot
-	Attempts  int             `json:"attempts"`       // left
-	Data      string          `json:"data,omitempty"` // the component's folders
-	Cache     string          `json:"cache,omitempty"`
-	SlotDir   string          `json:"slot_dir,omitempty"`
+	// Plan is the digest of the rollout's plan; zero if no rollout brings the release.
+	Plan manifest.Digest `json:"plan"`
+	// To is the slot that the release is in or goes to, From the other one if it holds
+	// anything.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Attempts is how often control may still be given to the release before it
+	// commits; 0 after the commit.
+	Attempts int `json:"attempts"`
+	// Data and Cache are the payload's $STARLING_DATA and $STARLING_CACHE, if the
+	// driver makes any.
+	Data    string `json:"data,omitempty"`
+	Cache   string `json:"cache,omitempty"`
+	SlotDir string `json:"slot_dir,omitempty"`
 }
 
 // Hooks runs the user's scripts in <Dir>/<point>/NN-name, in order. Exit 0 goes on,

@@ -80,6 +80,9 @@ type Exit struct {
 	Code int
 	// Reason is for people: "exit status 3", "signal: killed", "gone".
 	Reason string
+	// Said is the last line that the payload wrote, at most MaxSaid bytes; Log is
+	// where all of it is: a path, or a command that shows it. Empty if not known.
+	Said, Log string
 }
 
 // A Found is what a driver sees when it looks.

@@ -37,6 +37,7 @@ type process struct {
 	started string // boot and start time: with pid, it names one process for ever
 	slot    update.Slot
 	cmd     *exec.Cmd // nil if adopted
+	logAt   int64     // size of the log when it was started
 
 	reap    sync.Once // cmd.Wait, once the process has ended
 	waitErr error     // set by reap
@@ -130,6 +131,10 @@ func (d *DirSlot) spawn(dir string, argv []string, pl Payload) (*process, error)
 		return nil, err
 	}
 	defer out.Close()
+	logAt, err := out.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
 	// No context: a payload outlives whoever started it.
 	cmd := exec.Command("/bin/sh", append([]string{"-c", gateScript, "payload"}, argv...)...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, d.environ(dir, pl), out, out
@@ -143,6 +148,7 @@ func (d *DirSlot) spawn(dir string, argv []string, pl Payload) (*process, error)
 	}
 	started, running := lookAt(cmd.Process.Pid)
 	p := newProcess(cmd.Process.Pid, started, pl.Slot, cmd)
+	p.logAt = logAt
 	if !running {
 		err = errors.New("it ended before it began")
 	} else if err = d.writePid(p); err == nil {
@@ -161,10 +167,11 @@ type pidFile struct {
 	Pid     int    `json:"pid"`
 	Started string `json:"started"`
 	Slot    string `json:"slot"`
+	LogAt   int64  `json:"log_at"` // size of the log when it was started
 }
 
 func (d *DirSlot) writePid(p *process) error {
-	data, err := json.Marshal(pidFile{Pid: p.pid, Started: p.started, Slot: p.slot.String()})
+	data, err := json.Marshal(pidFile{Pid: p.pid, Started: p.started, Slot: p.slot.String(), LogAt: p.logAt})
 	if err != nil {
 		return err
 	}
@@ -193,7 +200,9 @@ func (d *DirSlot) readPid() (*process, error) {
 	if err != nil || f.Pid <= 1 || f.Started == "" {
 		return nil, fmt.Errorf("%s names no process", d.pidPath())
 	}
-	return newProcess(f.Pid, f.Started, slot, nil), nil
+	p := newProcess(f.Pid, f.Started, slot, nil)
+	p.logAt = max(f.LogAt, 0)
+	return p, nil
 }
 
 func (d *DirSlot) removePid() error {

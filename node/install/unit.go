@@ -175,7 +175,7 @@ func (d *Unit) Run(ctx context.Context) error {
 			slot = update.A
 		}
 		select {
-		case d.exited <- Exit{Slot: slot, Code: -1, Reason: "unit is " + state}:
+		case d.exited <- Exit{Slot: slot, Code: -1, Reason: "unit is " + state, Log: "journalctl -u " + d.cfg.Unit}:
 			told = epoch
 		case <-tick.C: // nobody listens; look again
 		case <-ctx.Done():

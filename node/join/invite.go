@@ -57,6 +57,9 @@ type Invite struct {
 	NoVote   bool              `json:"no_vote"`
 	Expires  time.Time         `json:"expires"`
 	Uses     int               `json:"uses"` // how many robots may use it
+	// Profile is what the operator's node calls its timers: "lan", "mesh" or "local".
+	// All of a swarm must have the same; empty is not known.
+	Profile string `json:"profile,omitempty"`
 }
 
 // New fills in the format, a random id and a random token.
@@ -114,6 +117,8 @@ func (i *Invite) check() error {
 		return fmt.Errorf("%w names no swarm, trust root or operator", ErrInvite)
 	case len(i.Token) != TokenBytes || i.Role > member.Base || len(i.Addrs) > 16 || len(i.Labels) >= member.MaxLabels:
 		return fmt.Errorf("%w has a bad token, role, or too many addresses or labels", ErrInvite)
+	case i.Profile != "" && !manifest.ValidName(i.Profile):
+		return fmt.Errorf("%w: profile %q", ErrInvite, i.Profile)
 	case i.Uses < 1:
 		return fmt.Errorf("%w for %d uses", ErrInvite, i.Uses)
 	}

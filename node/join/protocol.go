@@ -41,6 +41,7 @@ const (
 	UsedUp    Refusal = 3
 	KeyInUse  Refusal = 4 // a revoked key, or one that a live robot uses: a cloned card?
 	Full      Refusal = 5 // the roster is full
+	Wait      Refusal = 6 // let in, but the swarm does not know it yet: ask again
 )
 
 // Text says what a refusal means and what to do.
@@ -58,6 +59,8 @@ func (r Refusal) Text() string {
 		return "this robot's key is revoked or in use by another robot (a cloned card?); delete the key in its state directory and join again"
 	case Full:
 		return "the roster is full"
+	case Wait:
+		return "the operator's node has let this robot in, and waits until the swarm's voters know it: too few of them are within reach"
 	}
 	return fmt.Sprintf("refused with code %d; update starling", uint8(r))
 }

@@ -20,6 +20,9 @@ func (u *Updater) onBack(e Back) {
 	result := member.Unknown
 	if e.ByHand {
 		result, u.forced = member.Failed, true
+		if !u.rec.HasCommitted {
+			u.rec.Retries = retriesOver
+		}
 	}
 	switch {
 	case preparing(u.rec.Phase):

@@ -18,6 +18,13 @@ func wants(version string, counter, rollout uint64) Wanted {
 	}
 }
 
+// activeNow is wants of what the swarm runs already.
+func activeNow(version string, counter, rollout uint64) Wanted {
+	w := wants(version, counter, rollout)
+	w.Kind = CatchUp
+	return w
+}
+
 // scene is one update, and what may run when all is over.
 type scene struct {
 	name  string
@@ -48,6 +55,11 @@ var scenes = []scene{
 	{name: "first install unwell", clean: "nothing", ends: []string{"nothing"}, setup: func(w *world) {
 		w.order = func() []Event { return []Event{wants("v2", 2, 1)} }
 		w.behaves[variant("v2").Manifest] = behaviour{unwell: true}
+	}},
+	{name: "first install of what is active, unwell", clean: "nothing", ends: []string{"nothing"}, setup: func(w *world) {
+		w.order = func() []Event { return []Event{activeNow("v2", 2, 1)} }
+		w.behaves[variant("v2").Manifest] = behaviour{unwell: true}
+		w.mostTrials, w.quiet = MaxAttempts*(1+MaxRetries), 10*time.Minute
 	}},
 	{name: "superseded while off", clean: "v2", ends: []string{"v1", "v2"}, setup: func(w *world) {
 		first := true
@@ -179,6 +191,38 @@ func TestLostRecord(t *testing.T) {
 	u, _ = step(Restarted{Lost: true})
 	require.Equal(t, member.Idle, u.Record().Phase)
 	require.NoError(t, u.check())
+}
+
+// TestRetriesAreBounded: a release that never gets well is tried MaxRetries times
+// more, whatever restarts come in between, each after a longer wait.
+func TestRetriesAreBounded(t *testing.T) {
+	for _, cuts := range []int{0, 3} {
+		w := newWorld(t, -1, false)
+		w.order = func() []Event { return []Event{activeNow("v2", 2, 1)} }
+		w.behaves[variant("v2").Manifest] = behaviour{exits: true}
+		w.mostTrials, w.quiet = 1+MaxRetries, 2*time.Hour
+		for range cuts {
+			w.play(10 * time.Minute)
+			w.boot()
+		}
+		w.play(24 * time.Hour)
+		w.settled("at the end")
+		require.Equal(t, 1+MaxRetries, w.trials[variant("v2").Manifest], "with %d restarts", cuts)
+		require.Contains(t, w.u.Status().Reason, "no retry after 8: payload ended")
+		var at []time.Time
+		for _, c := range w.story {
+			for _, a := range c.actions {
+				if _, ok := a.(Switch); ok {
+					at = append(at, c.now)
+				}
+			}
+		}
+		if cuts == 0 {
+			require.GreaterOrEqual(t, at[1].Sub(at[0]), time.Minute)
+			require.GreaterOrEqual(t, at[2].Sub(at[1]), 4*time.Minute)
+			require.Less(t, at[8].Sub(at[7]), 62*time.Minute)
+		}
+	}
 }
 
 func FuzzDecodeRecord(f *testing.F) {

@@ -28,7 +28,7 @@ func (u *Updater) onWanted(w Wanted) {
 
 // onUnwanted gives up what is being prepared and takes back a trial.
 func (u *Updater) onUnwanted(e Unwanted) {
-	u.want, u.wanted = Wanted{}, false
+	u.want, u.wanted, u.retryAt = Wanted{}, false, noTime
 	switch {
 	case preparing(u.rec.Phase):
 		u.abandon(e.Reason)
@@ -48,11 +48,11 @@ func (u *Updater) consider() {
 		u.acknowledge(w)
 		return
 	}
-	if w.Variant == nil || u.failedBefore(w.Release.Digest, w.Rollout) {
+	if w.Variant == nil || (u.failedBefore(w.Release.Digest, w.Rollout) && !u.retries(w)) {
 		return
 	}
 	if w.Release.Digest != u.rec.Target.Digest || w.Rollout != u.rec.Rollout {
-		u.rec.Attempts, u.rec.Transitions = MaxAttempts, 0
+		u.rec.Attempts, u.rec.Transitions, u.rec.Retries = MaxAttempts, 0, 0
 	}
 	u.begin(w)
 }
@@ -78,7 +78,7 @@ func (u *Updater) begin(w *Wanted) {
 		u.giveUp()
 		return
 	}
-	u.rec.Into, u.rec.Target = into, w.Release
+	u.rec.Into, u.rec.Target, u.retryAt = into, w.Release, noTime
 	u.follow(w)
 	content := SlotRecord{
 		Release: w.Release, Variant: w.Variant.Name, Manifest: w.Variant.Manifest, State: Dirty,

@@ -87,6 +87,9 @@ type Record struct {
 	Result member.Result `cbor:"18,keyasint"` // on Target, or on what is committed
 	Reason string        `cbor:"19,keyasint"` // for people, at most member.MaxReason bytes
 	Failed []Failure     `cbor:"20,keyasint"` // oldest first, at most MaxFailed
+	// Retries is how often Target was tried again though it had failed here, while
+	// nothing was committed: see MaxRetries. A commit and another target clear it.
+	Retries uint8 `cbor:"21,keyasint"`
 }
 
 // NewRecord is the record of a robot that has nothing of the component.

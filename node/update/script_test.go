@@ -76,11 +76,14 @@ func (s *script) line(f []string) {
 		}
 		s.u = New(s.disk, Config{})
 		s.step(e)
-	case "wanted": // wanted v2 rollout=1 arm back
+	case "wanted": // wanted v2 rollout=1 arm back active
 		n, _ := strconv.ParseUint(f[1][1:], 10, 64)
 		w := Wanted{Release: release(f[1], n), Variant: variant(f[1]), MayArm: has("arm"), MinHealthy: time.Minute, HealthyDeadline: 10 * time.Minute}
 		if has("back") {
 			w.Kind = Revert
+		}
+		if has("active") {
+			w.Kind = CatchUp
 		}
 		for _, a := range f[2:] {
 			if v, ok := strings.CutPrefix(a, "rollout="); ok {

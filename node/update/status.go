@@ -65,6 +65,7 @@ func (u *Updater) Status() Status {
 	} else if ok {
 		s.Slot, s.Running = slot, r.Slots[slot].Release
 	}
+	u.retryReason(&s)
 	if u.committedRuns() && !u.healthyAt.IsZero() {
 		s.Healthy = uint32(u.now.Sub(u.healthyAt).Seconds())
 	}

@@ -42,7 +42,7 @@ func (u *Updater) commit() {
 	r := &u.rec
 	r.Committed, r.HasCommitted, r.Current = r.Into, true, r.Into
 	r.Slots[r.Into].Good = true
-	r.Attempts, r.Transitions, r.Boots, r.Result = 0, 0, 0, member.Good
+	r.Attempts, r.Transitions, r.Retries, r.Boots, r.Result = 0, 0, 0, 0, member.Good
 	d := r.Target.Digest
 	r.Failed = slices.DeleteFunc(slices.Clone(r.Failed), func(f Failure) bool { return f.Release == d })
 	u.lateEnd = u.now.Add(u.cfg.LateWindow)

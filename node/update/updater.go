@@ -90,6 +90,7 @@ type Updater struct {
 	prepOp    uint32
 	prepTries int       // failures in a row
 	prepAt    time.Time // nothing is begun for the target before
+	retryAt   time.Time // when a failed first install is tried again; zero: not, or not known yet
 	progress  uint16    // of the fetch, per mille
 
 	act      act
@@ -231,6 +232,7 @@ func (u *Updater) Deadline() time.Time {
 		}
 	}
 	sooner(u.prepAt)
+	sooner(u.retryAt)
 	sooner(u.actAt)
 	sooner(u.saveAt)
 	sooner(u.badSave)

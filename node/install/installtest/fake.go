@@ -152,6 +152,9 @@ func (d *Driver) Crash() {
 	d.notify()
 }
 
+// Reconsider asks behaves again about what runs: it says something else now.
+func (d *Driver) Reconsider() { d.notify() }
+
 // Running is what runs, if anything does.
 func (d *Driver) Running() (install.Payload, bool) {
 	d.mu.Lock()

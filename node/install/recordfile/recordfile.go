@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/node/update"
 )
 
@@ -82,7 +83,8 @@ func (f *File) Save(rec update.Record) error {
 		return err
 	}
 	tmp := f.path + ".tmp"
-	if err := writeSync(tmp, rec.Encode()); err != nil {
+	// A full disk must not keep a robot from writing down how far it is.
+	if err := durable.Retry(tmp, func() error { return writeSync(tmp, rec.Encode()) }); err != nil {
 		return fmt.Errorf("save record of %s: %w", f.component, err)
 	}
 	// A damaged newest copy must not push out a readable previous one.
