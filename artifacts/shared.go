@@ -19,7 +19,7 @@ type shared struct {
 
 	mu     sync.Mutex // guards the fields below; never held across a call of a Store
 	held   []holding
-	watch  map[chan struct{}]bool // each of depth 1: what is here has changed
+	watch  []chan struct{} // each of depth 1: what is here has changed; in the order of sessions, so that runs replay
 	takers map[schedule.Peer]*server
 	offers *schedule.Offers // nil unless seeding; set once
 	looks  [2]int           // how often what is here was looked up: begun, newest applied
@@ -37,7 +37,7 @@ func newShared(x *Exchange, s Store) *shared {
 	m := s.Manifest()
 	h := &shared{
 		x: x, digest: s.Digest(), bytes: m.Bytes(), pieces: m.Pieces(), gone: make(chan struct{}),
-		watch: map[chan struct{}]bool{}, takers: map[schedule.Peer]*server{},
+		takers: map[schedule.Peer]*server{},
 	}
 	if x.cfg.Seed {
 		h.offers = schedule.NewOffers(len(h.pieces), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
@@ -112,10 +112,7 @@ func (h *shared) read(n int, buf []byte) (data []byte, err error) {
 // who tells others, and corrects a seed's offers.
 func (h *shared) changed() {
 	h.mu.Lock()
-	wake := make([]chan struct{}, 0, len(h.watch))
-	for c := range h.watch {
-		wake = append(wake, c)
-	}
+	wake := slices.Clone(h.watch)
 	h.looks[0]++
 	look := h.looks[0]
 	h.mu.Unlock()
@@ -146,11 +143,11 @@ func poke(c chan struct{}) {
 func (h *shared) subscribe(c chan struct{}) (cancel func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.watch[c] = true
+	h.watch = append(h.watch, c)
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.watch, c)
+		h.watch = slices.DeleteFunc(h.watch, func(o chan struct{}) bool { return o == c })
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,7 +73,7 @@ type layer struct {
 	ready   chan net.Conn // from greet to Accept; unbuffered, never closed
 
 	mu    sync.Mutex
-	conns map[*conn]bool // open ones
+	conns []*conn // open ones, oldest first
 	shut  bool
 }
 
@@ -87,7 +88,7 @@ type conn struct {
 func newLayer(ctx context.Context, r *Replica, patient time.Duration) *layer {
 	return &layer{
 		ctx: ctx, streams: r.cfg.Streams, self: address(r.self), genesis: r.cfg.GenesisDigest, server: r.cfg.Server,
-		seated: r.seated, patient: patient, ready: make(chan net.Conn), conns: map[*conn]bool{},
+		seated: r.seated, patient: patient, ready: make(chan net.Conn),
 	}
 }
 
@@ -102,7 +103,7 @@ func (l *layer) track(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
-	for o := range l.conns {
+	for _, o := range l.conns {
 		if o.inbound && c.inbound && o.key == c.key {
 			n++
 		}
@@ -110,14 +111,14 @@ func (l *layer) track(c *conn) bool {
 	if l.shut || n >= maxInbound {
 		return false
 	}
-	l.conns[c] = true
+	l.conns = append(l.conns, c)
 	return true
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
 	c.layer.mu.Lock()
-	delete(c.layer.conns, c)
+	c.layer.conns = slices.DeleteFunc(c.layer.conns, func(o *conn) bool { return o == c })
 	c.layer.mu.Unlock()
 	return c.Conn.Close()
 }
@@ -208,11 +209,8 @@ func (l *layer) prune() {
 }
 
 func (l *layer) closeIf(f func(*conn) bool) {
-	var out []*conn
 	l.mu.Lock()
-	for c := range l.conns {
-		out = append(out, c)
-	}
+	out := slices.Clone(l.conns)
 	l.mu.Unlock()
 	for _, c := range out {
 		if f(c) {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/memberlist"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/starling-swarm/starling/artifacts/planted"
 )
 
 const (
@@ -29,7 +31,7 @@ func (m *Membership) rejoin(ctx context.Context, list *memberlist.Memberlist) er
 	tried := map[string]bool{} // in the current turn through all candidates
 	doublings := aloneDoublings
 	for {
-		if !m.left.Load() {
+		if !m.left.Load() && !(planted.Is("no-rejoin") && m.table.alive() > 1) {
 			m.sweep()
 			m.join(ctx, list, tried)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,8 +39,8 @@ type transport struct {
 	streamCh chan net.Conn           // from acceptStreams; full: closed
 
 	mu     sync.Mutex
-	open   map[*stream]struct{}
-	theirs int // how many of open were opened by others
+	open   []*stream // oldest first
+	theirs int       // how many of open were opened by others
 	closed bool
 }
 
@@ -50,7 +51,6 @@ func newTransport(ctx context.Context, cfg *Config, advertise netip.AddrPort, co
 		ctx: ctx, packets: cfg.Packets, streams: cfg.Streams, dial: cfg.Dial, advertise: advertise, count: count,
 		packetCh: make(chan *memberlist.Packet, packetQueue),
 		streamCh: make(chan net.Conn, streamQueue),
-		open:     map[*stream]struct{}{},
 	}
 }
 
@@ -103,10 +103,7 @@ func (t *transport) Shutdown() error {
 	t.mu.Lock()
 	first := !t.closed
 	t.closed = true
-	open := make([]*stream, 0, len(t.open))
-	for s := range t.open {
-		open = append(open, s)
-	}
+	open := slices.Clone(t.open)
 	t.mu.Unlock()
 	if !first {
 		return nil
@@ -223,7 +220,7 @@ func (t *transport) track(conn net.Conn, theirs bool) *stream {
 	if theirs {
 		t.theirs++
 	}
-	t.open[s] = struct{}{}
+	t.open = append(t.open, s)
 	// memberlist forgets to close a stream to which it cannot write its label.
 	s.life = time.AfterFunc(streamLife, func() { _ = s.Close() })
 	return s
@@ -232,10 +229,11 @@ func (t *transport) track(conn net.Conn, theirs bool) *stream {
 func (t *transport) forget(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.open[s]; !ok {
+	i := slices.Index(t.open, s)
+	if i < 0 {
 		return
 	}
-	delete(t.open, s)
+	t.open = slices.Delete(t.open, i, i+1)
 	s.life.Stop()
 	if s.theirs {
 		t.theirs--

@@ -104,7 +104,10 @@ func (o *operator) revoke(ctx context.Context, v *View, i member.Index) error {
 	}
 	e := envelope.New(envelope.Roster, member.RosterFormat, envelope.SwarmScope(v.Swarm), next).Sign(o.key)
 	keys := append([][]byte{key}, v.keys[:min(len(v.keys), 1)]...)
-	return o.n.keeper.offer(ctx, &join.MetaReply{Format: join.MetaFormat, Roster: e.Encode(), GossipKeys: keys, GossipKey: next.GossipKey})
+	if err := o.n.keeper.offerOwn(ctx, &join.MetaReply{Format: join.MetaFormat, Roster: e.Encode(), GossipKeys: keys, GossipKey: next.GossipKey}); err != nil {
+		return err
+	}
+	return o.kept(e)
 }
 
 // Begin starts generation 1 with this many voters, fewer than the usual four: the

@@ -36,6 +36,7 @@ var (
 //	key         the robot's private key; its public half is its identity
 //	membership  which swarm this is and who we are in it
 //	trust, roster, genesis, orders   what was verified last
+//	trust-base  what the swarm went by when trust was signed or heard before it was decided
 //	halt        the newest halt token
 //	boots       how often a node was started here
 //	peers       where members were last heard, ports: where we listened

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/consensus/rollout"
@@ -59,6 +60,9 @@ func (w *voter) tendOnce(ctx context.Context, r *consensus.Replica, shunned map[
 		return // the last change waits for its certificate
 	}
 	s, err := w.situation(r, w.n.keeper.View(), true)
+	if planted.Is("dead-voters-stay") {
+		return
+	}
 	if err != nil {
 		w.n.log.Debug("electorate not looked after", "err", err)
 		return

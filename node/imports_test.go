@@ -117,7 +117,7 @@ func checkOwner(t *testing.T, name, imported string) {
 // TestDaemonIsLean keeps out of the robot's daemon what a robot does not need.
 func TestDaemonIsLean(t *testing.T) {
 	for _, p := range packages(t, "-deps", modulePath+"cmd/starlingd") {
-		for _, no := range []string{"quic-go", "pion/", "webtransport", "go.uber.org/fx", "spf13/cobra", "charm", "bubbletea", "github.com/libp2p/go-libp2p\x00"} {
+		for _, no := range []string{"quic-go", "pion/", "webtransport", "go.uber.org/fx", "spf13/cobra", "charm", "bubbletea", "starling-swarm/starling/netsim", "github.com/libp2p/go-libp2p\x00"} {
 			require.NotContains(t, p.ImportPath+"\x00", no, "starlingd must not link it")
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
+	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/join"
 )
@@ -195,13 +196,19 @@ func (n *Node) RosterBytes() []byte {
 
 // TakeTrust verifies new trust metadata and keeps it; the operator's goroutine then
 // publishes it. It waits until the voters have it too, and reports whether they do
-// when ctx ends. Errors are those of package trust.
+// when ctx ends. If another laptop was first, the error wraps ErrOvertaken and says what
+// was not published; the others are those of package trust.
 func (n *Node) TakeTrust(ctx context.Context, bundle []byte) (published bool, err error) {
 	if n.operator == nil {
 		return false, ErrNotOperator
 	}
 	if !n.taking() {
 		return false, ErrNotReady
+	}
+	before := n.keeper.View()
+	ours, err := openTrust(before, bundle)
+	if err != nil {
+		return false, err
 	}
 	if err := n.keeper.offerOwn(ctx, &join.MetaReply{Format: join.MetaFormat, Trust: bundle}); err != nil {
 		return false, err
@@ -211,7 +218,10 @@ func (n *Node) TakeTrust(ctx context.Context, bundle []byte) (published bool, er
 		if v.Order == nil {
 			return false, nil // the genesis will carry it
 		}
-		if v.Order.Trust == v.Trust.Ref() {
+		if v.Trust.Ref() != ours.Ref() && !goesOn(ours, v.Trust, before.Trust) {
+			return false, fmt.Errorf("%w: %s", ErrOvertaken, lostTrust(ours, v.Trust))
+		}
+		if v.Order.Trust == v.Trust.Ref() || v.Order.Trust == ours.Ref() {
 			return true, nil
 		}
 		select {
@@ -220,6 +230,15 @@ func (n *Node) TakeTrust(ctx context.Context, bundle []byte) (published bool, er
 			return false, nil
 		}
 	}
+}
+
+// openTrust verifies a bundle by itself.
+func openTrust(v *View, bundle []byte) (*trust.Set, error) {
+	b, err := trust.DecodeBundle(bundle)
+	if err != nil {
+		return nil, err
+	}
+	return trust.Open(v.Root, b, nil, v.floor())
 }
 
 // Document returns a plan, release, manifest or other document by its digest, from

@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
-	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/artifacts/envelope"
-	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/node/halt"
@@ -29,7 +28,8 @@ type keeper struct {
 	dir    dir
 	docs   docs
 	log    *slog.Logger
-	offers chan offer // unbuffered; from any goroutine to run
+	lost   func(Event) // told what was signed here and will not be the swarm's; nil on robots
+	offers chan offer  // unbuffered; from any goroutine to run
 	view   atomic.Pointer[View]
 
 	// The fields below belong to run (and to open, before it).
@@ -37,8 +37,13 @@ type keeper struct {
 	bundle *trust.Bundle
 	ledger *order.Ledger
 	halt   *halt.File
-	own    bool          // what is taken was made here
-	saved  order.Pointer // of the newest order that is on disk
+	own    bool // what is taken was made here
+	// undecided says that no order has named bundle yet; base is then the newest
+	// that one has named, or nil.
+	undecided bool
+	base      *trust.Bundle
+	ownRoster bool          // the roster was made here since the start
+	saved     order.Pointer // of the newest order that is on disk
 }
 
 type offer struct {
@@ -75,7 +80,7 @@ func openKeeper(d dir, m membership, key envelope.Key, log *slog.Logger) (*keepe
 	if err != nil {
 		return nil, fmt.Errorf("read orders: %w", err)
 	}
-	if len(data) > 0 {
+	if len(data) > 0 && !planted.Is("forget-orders") {
 		var s storedOrders
 		if err := canonical.DecodeFormat(data, 64<<20, "orders", 1, &s); err != nil {
 			log.Error("orders unreadable, asking other members", "err", err)
@@ -87,6 +92,9 @@ func openKeeper(d dir, m membership, key envelope.Key, log *slog.Logger) (*keepe
 		a.Text = err.Error() // what cannot be read holds still
 	}
 	k.now.Alarm = a.Text
+	if err := k.loadBase(reply.Trust); err != nil {
+		return nil, err
+	}
 	if err := k.take(reply, false); err != nil {
 		log.Error("stored documents refused, asking other members", "err", err)
 	}
@@ -150,6 +158,9 @@ func (k *keeper) publish() {
 	v := k.now
 	v.Halted, v.HaltReason = k.halt.Halted()
 	v.halt, v.haltN = k.halt.Sealed(), k.halt.Counter()
+	if v.undecided = k.undecided; k.base != nil {
+		v.base = k.base.Digest()
+	}
 	if k.ledger != nil {
 		v.proven, v.chain = k.ledger.Newest(), k.ledger.Chain()
 		v.Order, v.Electorate = v.proven.Order, k.ledger.Electorate()
@@ -171,7 +182,7 @@ func (k *keeper) publish() {
 
 // same reports whether nothing that others wait for differs.
 func (v *View) same(w *View) bool {
-	return v.Trust == w.Trust && v.RosterRef == w.RosterRef && v.GenesisRef == w.GenesisRef && v.Pointer() == w.Pointer() &&
+	return v.Trust == w.Trust && v.undecided == w.undecided && v.base == w.base && v.RosterRef == w.RosterRef && v.GenesisRef == w.GenesisRef && v.Pointer() == w.Pointer() &&
 		v.Halted == w.Halted && v.haltN == w.haltN && v.Alarm == w.Alarm && v.keyN == w.keyN && len(v.chain) == len(w.chain)
 }
 
@@ -181,7 +192,7 @@ func (v *View) same(w *View) bool {
 func (k *keeper) take(r *join.MetaReply, keep bool) error {
 	var errs []error
 	for _, part := range []func(*join.MetaReply, bool) error{
-		k.takeTrust, k.takeGenesis, k.takeOrders, k.takeTrust, k.takeRoster, k.takeNamedKeys, k.takeHalt,
+		k.takeTrust, k.takeGenesis, k.takeOrders, k.settleTrust, k.takeTrust, k.takeRoster, k.takeNamedKeys, k.takeHalt,
 	} {
 		errs = append(errs, part(r, keep))
 	}
@@ -197,39 +208,6 @@ func (k *keeper) take(r *join.MetaReply, keep bool) error {
 		err = errors.Join(errs...)
 	}
 	return err
-}
-
-func (k *keeper) takeTrust(r *join.MetaReply, keep bool) error {
-	if len(r.Trust) == 0 || (k.bundle != nil && manifest.Sum(r.Trust) == k.bundle.Digest()) {
-		return nil
-	}
-	b, err := trust.DecodeBundle(r.Trust)
-	if err != nil {
-		return err
-	}
-	if k.bundle != nil && k.ledger != nil && !k.own && k.ledger.Newest().Order.Trust.Digest != b.Digest() {
-		// Not decided (yet): of two operators who publish at once only one
-		// will be. Kept, so that a voter can look at it.
-		if _, err := trust.Open(k.now.Root, b, nil, k.now.floor()); err != nil {
-			return fmt.Errorf("trust metadata refused: %w", err)
-		}
-		_, err := k.docs.put(join.TrustDocument, r.Trust)
-		return err
-	}
-	s, err := trust.Open(k.now.Root, b, k.bundle, k.now.floor())
-	if err != nil {
-		return fmt.Errorf("trust metadata refused: %w", err)
-	}
-	if keep {
-		if _, err := k.docs.put(join.TrustDocument, r.Trust); err != nil {
-			return err
-		}
-		if err := durable.WriteFile(k.dir.path("trust"), r.Trust, 0o600); err != nil {
-			return err
-		}
-	}
-	k.bundle, k.now.Trust = b, s
-	return nil
 }
 
 func (k *keeper) takeHalt(r *join.MetaReply, _ bool) error {

@@ -21,9 +21,8 @@ func (k *keeper) takeRoster(r *join.MetaReply, keep bool) error {
 		return fmt.Errorf("roster refused: %w", err)
 	}
 	ref := order.RosterRef{Epoch: roster.Epoch, Digest: e.Digest()}
-	ordered := k.ledger != nil && k.ledger.Newest().Order.Roster == ref
-	if known := k.now.RosterRef; k.now.Roster != nil && (ref.Epoch < known.Epoch || ref == known || (ref.Epoch == known.Epoch && !ordered)) {
-		return nil // of two with one epoch, by two laptops, the order says which counts
+	if !k.wantsRoster(roster, ref) {
+		return nil
 	}
 	if keep {
 		// The key before the roster that names it: it may be here only.
@@ -37,8 +36,38 @@ func (k *keeper) takeRoster(r *join.MetaReply, keep bool) error {
 			return err
 		}
 	}
-	k.now.Roster, k.now.RosterRef, k.now.roster = roster, ref, r.Roster
+	was, own := k.now, k.ownRoster
+	forked := was.Roster != nil && (ref.Epoch < was.RosterRef.Epoch || k.docs.forked(roster, ref, was.RosterRef))
+	k.now.Roster, k.now.RosterRef, k.now.roster, k.ownRoster = roster, ref, r.Roster, k.own
+	if forked && roster.GossipKey <= k.now.keyN {
+		k.unproven() // a key that only the roster that gave way vouched for
+	}
+	if forked && own && k.lost != nil {
+		k.lost(Event{Kind: "not-published", Member: string(k.now.ID), Text: lostRoster(was.Roster, roster)})
+	}
 	return nil
+}
+
+// wantsRoster reports whether a roster replaces the one that is here. The one that
+// the order names does, also when the one here has a higher epoch and was made from
+// another: two laptops signed at once. What was made from another than the order
+// names is not taken. It may be that the documents in between are not here; then the
+// higher epoch counts, and the order after it sorts it out.
+func (k *keeper) wantsRoster(roster *member.Roster, ref order.RosterRef) bool {
+	known := k.now.RosterRef
+	switch {
+	case k.now.Roster == nil:
+		return true
+	case ref == known:
+		return false
+	case k.ledger == nil:
+		return ref.Epoch > known.Epoch
+	}
+	named := k.ledger.Newest().Order.Roster
+	if ref == named {
+		return ref.Epoch >= known.Epoch || k.docs.forked(k.now.Roster, known, named)
+	}
+	return ref.Epoch > known.Epoch && !k.docs.forked(roster, ref, named)
 }
 
 // takeNamedKeys takes the gossip key of the roster that is known.

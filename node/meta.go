@@ -166,7 +166,7 @@ func (n *Node) wantNamed(v *View) {
 	if v.Trust == nil || v.Trust.Ref().Digest != v.Order.Trust.Digest {
 		n.want(join.TrustDocument, v.Order.Trust.Digest)
 	}
-	if v.RosterRef.Epoch < v.Order.Roster.Epoch {
+	if v.RosterRef.Epoch < v.Order.Roster.Epoch || (v.RosterRef != v.Order.Roster && n.docs.forked(v.Roster, v.RosterRef, v.Order.Roster)) {
 		n.want(join.RosterDocument, v.Order.Roster.Digest)
 	}
 }

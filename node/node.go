@@ -236,6 +236,9 @@ func (n *Node) takePart(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	if n.operator != nil {
+		k.lost = n.note
+	}
 	n.keeper = k
 	g.Go(func() error { return k.run(ctx) })
 	n.log.Info("member of the swarm", "swarm", n.member.Swarm, "member", n.member.ID, "platform", platform())

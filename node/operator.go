@@ -36,9 +36,11 @@ type operator struct {
 	joins chan joining // unbuffered; from answerJoin to serve
 	asks  chan ask     // unbuffered; from asOperator to serve
 	// sent is what was last accepted by the leader, and when: it takes a moment
-	// until the order shows it. Both are publish's own.
-	sent   rollout.Publish
-	sentAt time.Time
+	// until the order shows it. refusal is what the swarm refused last. All three are
+	// publish's own.
+	sent    rollout.Publish
+	sentAt  time.Time
+	refusal refusal
 }
 
 type joining struct {
@@ -168,26 +170,6 @@ func (o *operator) serve(ctx context.Context) error {
 	}
 }
 
-// publish brings the roster and the trust metadata to the voters, each time the
-// swarm's are older than those here.
-func (o *operator) publish(ctx context.Context) error {
-	retry := time.NewTimer(0)
-	defer retry.Stop()
-	for {
-		v := o.n.keeper.View()
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-v.past:
-		case <-retry.C:
-			retry.Reset(o.n.time.retry)
-		}
-		if err := o.publishOnce(ctx, o.n.keeper.View()); err != nil && ctx.Err() == nil {
-			o.n.log.Warn("the swarm does not have it yet, trying again", "err", err)
-		}
-	}
-}
-
 // letIn checks a request, counts the use of the invite, and signs a roster with
 // the robot in it.
 func (o *operator) letIn(ctx context.Context, v *View, j joining) (join.Reply, error) {
@@ -255,39 +237,15 @@ func (o *operator) signRoster(ctx context.Context, v *View, next *member.Roster)
 	if err := o.n.keeper.offerOwn(ctx, &join.MetaReply{Roster: e.Encode()}); err != nil {
 		return err
 	}
-	if o.n.keeper.View().RosterRef.Digest != e.Digest() {
-		return errors.New("another operator's roster came first; do it again")
-	}
-	return nil
+	return o.kept(e)
 }
 
-// publishOnce proposes what the order in v does not have yet.
-func (o *operator) publishOnce(ctx context.Context, v *View) error {
-	if v.Order == nil { // the genesis will carry it
-		return nil
+// kept reports that a roster which was just signed gave way to another one.
+func (o *operator) kept(e *envelope.Envelope) error {
+	if o.n.keeper.View().RosterRef.Digest != e.Digest() {
+		return fmt.Errorf("%w: its roster came first; do it again", ErrOvertaken)
 	}
-	if v.Order.Trust == v.Trust.Ref() && v.Order.Roster == v.RosterRef {
-		return nil
-	}
-	p := &rollout.Publish{
-		Format: rollout.PublishFormat, Swarm: v.Swarm, ExpectTrust: v.Order.Trust.Digest, ExpectRoster: v.Order.Roster.Digest,
-		Trust: v.Trust.Ref(), Roster: v.RosterRef, Roles: v.Trust.Roles(),
-	}
-	if err := p.Roles.Check(); err != nil {
-		return fmt.Errorf("publish trust metadata %d.%d: %w", p.Trust.Root, p.Trust.Targets, err)
-	}
-	if o.sent.Trust == p.Trust && o.sent.Roster == p.Roster && time.Since(o.sentAt) < o.n.time.call {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.n.time.call)
-	defer cancel()
-	err := o.n.propose(ctx, &rollout.Decision{
-		Format: rollout.DecisionFormat, Kind: rollout.KindPublish, Publish: p.Seal().Sign(o.key).Encode(),
-	})
-	if err == nil {
-		o.sent, o.sentAt = *p, time.Now()
-	}
-	return err
+	return nil
 }
 
 // begin writes generation 1 on the first want robots that may vote and are on: a

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip/member"
 )
@@ -13,6 +14,9 @@ func (p *Plan) batchSize(n int) int {
 	}
 	if p.BatchMax > 0 {
 		size = min(size, int(p.BatchMax))
+	}
+	if planted.Is("batch-plus-one") {
+		size++
 	}
 	return max(size, 1)
 }
@@ -31,7 +35,7 @@ func (r *Rollout) cut(candidates, flying member.Set, e *order.Electorate) member
 		}
 		switch {
 		case flying.Has(i) || !r.floorsAllow(away, i):
-		case e.Has(member.Index(i)):
+		case e.Has(member.Index(i)) && !planted.Is("voters-together"):
 			if voter < 0 {
 				voter = i
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip/member"
 )
@@ -52,6 +53,9 @@ func cohorts(p *Plan, plan manifest.Digest, x *Extract, e *order.Electorate) (se
 }
 
 func rank(plan manifest.Digest, seed [16]byte, key [32]byte) manifest.Digest {
+	if planted.Is("other-cohorts") {
+		return manifest.Sum(key[:])
+	}
 	return manifest.Sum(slices.Concat(plan[:], seed[:], key[:]))
 }
 

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/gossip/member"
 )
 
@@ -57,7 +58,7 @@ func (s *State) standing(i member.Index) standing {
 // notArmed is waiting until the install deadline of the open batch, then deferred.
 func (s *State) notArmed(i member.Index) standing {
 	r := s.Rollout
-	if r.Open.Has(int(i)) && s.Clock-r.BatchAt < int64(r.Plan.InstallDeadlineSeconds) {
+	if r.Open.Has(int(i)) && (s.Clock-r.BatchAt < int64(r.Plan.InstallDeadlineSeconds) || planted.Is("wait-for-all")) {
 		return waiting
 	}
 	return deferred

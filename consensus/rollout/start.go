@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus/order"
 )
 
@@ -59,7 +60,7 @@ func decodeAs(data []byte, ref manifest.Ref, component string) (*manifest.Releas
 
 // mayStart says by which rule the plan cannot start now; nil if it can.
 func (s *State) mayStart(p *Plan, rel *manifest.Release, from []byte) error {
-	if r := s.Rollout; r != nil && !r.Status.Final() {
+	if r := s.Rollout; r != nil && !r.Status.Final() && !planted.Is("two-rollouts") {
 		return fmt.Errorf("%w: rollout %d of %s %s is %s; wait for it, or roll it back", ErrBusy, r.ID, r.Plan.Component, r.Plan.Release.Version, r.Status)
 	}
 	if s.Time > p.Expires {

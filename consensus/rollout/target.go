@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip/member"
 )
@@ -66,7 +67,7 @@ func TargetOf(o *order.Order, me member.Index, component string, running manifes
 		r = nil
 	}
 	reverting := r != nil && r.Status == order.RollingOff
-	if !running.IsZero() && (o.Quarantined(running) || (r != nil && running == r.Release.Digest && (reverting || r.Status == order.Reverted))) {
+	if !planted.Is("keep-quarantined") && !running.IsZero() && (o.Quarantined(running) || (r != nil && running == r.Release.Digest && (reverting || r.Status == order.Reverted))) {
 		if c.Active.Digest == running {
 			return Target{Reason: "what it runs is quarantined and active at once; waiting for the operator"}
 		}
@@ -101,7 +102,7 @@ func inRollout(r *order.Rollout, me member.Index, running manifest.Digest) (Targ
 	}
 	t := Target{Cause: InRollout, Release: r.Release}
 	switch {
-	case r.Status == order.Running && r.Open.Has(int(me)):
+	case r.Status == order.Running && (r.Open.Has(int(me)) || (planted.Is("any-batch") && r.Fetch.Has(int(me)))):
 		t.May, t.Reason = MayArm, "is in the open batch"
 	case r.Status == order.Held && r.Open.Has(int(me)):
 		t.May, t.Reason = MayFetch, because("the rollout is held", r.Reason)

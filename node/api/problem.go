@@ -122,6 +122,7 @@ var causes = []struct {
 	{ErrInUse, Locked, "stop the other process, or set another socket under api:"},
 	{node.ErrPortTaken, Usage, "stop the other process, or choose another port under listen:"},
 	{node.ErrNoQuorum, NoQuorum, "starling status: it says which voters must be on"},
+	{node.ErrOvertaken, Refused, "do it again, upon what is published now: starling ship, or starling release sign FILE"},
 	{node.ErrProposal, Refused, "starling rollout explain"},
 	{node.ErrRefused, Refused, "ask the operator for a new invite: starling invite"},
 	{bundle.ErrNotBundle, Usage, "name a .star file; make one: starling release build"},

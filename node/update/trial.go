@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/gossip/member"
 )
 
@@ -27,11 +28,11 @@ func (u *Updater) judge() {
 	if u.act != actNone || !u.up {
 		return
 	}
-	healthy := !u.healthyAt.IsZero() && u.now.Sub(u.healthyAt) >= u.minHealthy()
+	healthy := !u.healthyAt.IsZero() && (u.now.Sub(u.healthyAt) >= u.minHealthy() || planted.Is("commit-early"))
 	switch {
 	case healthy && !u.now.Before(u.badSave):
 		u.commit()
-	case !u.now.Before(u.trialEnd):
+	case !u.now.Before(u.trialEnd) && !planted.Is("no-revert"):
 		u.revert(fmt.Sprintf("not healthy for %v within %v", u.minHealthy(),
 			time.Duration(u.rec.HealthyDeadline)*time.Second), member.Failed)
 	}
@@ -62,7 +63,7 @@ func (u *Updater) onProbe(e Probe) {
 	default:
 		u.healthyAt = time.Time{}
 		u.failures = bump(u.failures)
-		if u.rec.Phase == member.Trial {
+		if u.rec.Phase == member.Trial && !planted.Is("no-revert") {
 			u.revert(e.Reason, member.Failed)
 		}
 	}
