@@ -83,7 +83,7 @@ func (c *cli) halt(ctx context.Context, halted bool, reason string) error {
 }
 
 func (c *cli) reportCommand() *cobra.Command {
-	return group("report", "Sign what a simulation or a bench found", c.reportSign())
+	return group("report", "Sign what a simulation or a bench found, and bring it to the swarm", c.reportSign(), c.reportSubmit())
 }
 
 // reportOptions are the flags of report sign.

@@ -43,6 +43,9 @@ type Invariant struct {
 }
 
 // Invariants are all promises, in the order in which reports show them.
+// Two of the reference's list are not among them: an interlock that stays closed while a
+// robot switches, for simulated payloads have none; and memory and goroutines per node,
+// for all nodes of a run share one heap (a report has the run's own).
 func Invariants() []Invariant {
 	return []Invariant{
 		{"one-leader", "at most one leader in a term, and one command at an index", false},

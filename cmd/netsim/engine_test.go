@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/starling-swarm/starling/netsim"
+	"github.com/starling-swarm/starling/netsim/scenario"
+)
+
+// dying is a program that says why it dies, as a run whose node panics does.
+func dying(t *testing.T) *engine {
+	path := filepath.Join(t.TempDir(), "dying")
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\necho 'panic: out of luck' >&2\necho 'goroutine 1' >&2\nexit 2\n"), 0o755))
+	return &engine{program: path, slots: slots(2)}
+}
+
+func TestARunThatDies(t *testing.T) {
+	e, s := dying(t), source{Scenario: new(scenario.Scenario), name: "x y.yaml"}
+	p := newProgress(&printer{}, 1, false, true)
+	_, err := e.series(t.Context(), s, runOptions{seed: 1}, 1, p, "netsim run x")
+	require.ErrorContains(t, err, "panic: out of luck")
+	require.ErrorContains(t, err, "goroutine 1", "a person needs the rest")
+
+	p = newProgress(&printer{}, 2, false, true)
+	reports, err := e.series(t.Context(), s, runOptions{seed: 5}, 2, p, "netsim run x")
+	require.NoError(t, err, "of many runs one that dies is one that went wrong")
+	require.Equal(t, 2, netsim.NewSeries(reports).Failed)
+	require.Equal(t, uint64(6), reports[1].Seed)
+	require.Equal(t, "netsim run x --seed 6 -v", reports[1].Replay)
+	require.Contains(t, reports[1].Why(), "out of luck")
+}
+
+func TestTracesComeAlong(t *testing.T) {
+	s := source{Scenario: &scenario.Scenario{Fleet: []scenario.Group{{}, {Mobility: scenario.Mobility{Trace: "ways/walk.csv"}}}}}
+	dir := t.TempDir()
+	require.ErrorContains(t, s.traces(dir), "ways/walk.csv")
+	s.files = fstest.MapFS{"ways/walk.csv": {Data: []byte("0,a,1,2,3\n")}}
+	require.NoError(t, s.traces(dir))
+	data, err := os.ReadFile(filepath.Join(dir, "ways", "walk.csv"))
+	require.NoError(t, err)
+	require.Equal(t, "0,a,1,2,3\n", string(data))
+}
+
+func TestProgress(t *testing.T) {
+	out := &printer{}
+	p := newProgress(out, 1, false, false)
+	require.False(t, p.live, "a buffer is no terminal")
+	p.note(netsim.Note{At: time.Second, Machine: "operator", Kind: "step-failed", Text: "ship: off"})
+	p.note(netsim.Note{At: 3 * time.Second, Machine: "operator", Kind: "step-failed", Text: "ship: off"})
+	p.note(netsim.Note{At: 4 * time.Second, Machine: "cart-1", Kind: "phase", Text: "trial"})
+	p.beat(netsim.Beat{At: 5})
+	require.Equal(t, "    1.000s operator     step-failed ship: off\n", out.String())
+
+	out = &printer{}
+	p = newProgress(out, 1, false, false)
+	p.live = true
+	p.note(netsim.Note{Kind: "order"})
+	p.beat(netsim.Beat{At: 65, Release: "1.1", Status: "running", Stage: "wave 1", Committed: 3, For: 12})
+	p.end()
+	require.Regexp(t, `^\r\x1b\[K1m5s  1\.1 running in wave 1, on 3 of 12  \d+ x\r\x1b\[K$`, out.String())
+
+	out = &printer{}
+	p = newProgress(out, 2, false, false)
+	p.done(&netsim.Report{})
+	p.done(&netsim.Report{Died: "x"})
+	require.Regexp(t, `^1 of 2 runs, 0 went wrong, 0 s\n2 of 2 runs, 1 went wrong, 0 s\n$`, out.String())
+}
+
+func TestLinesOfAChild(t *testing.T) {
+	for _, l := range []line{{Note: &netsim.Note{At: time.Second, Text: "x"}}, {Beat: &netsim.Beat{At: 2}}, {Report: &netsim.Report{Seed: 3}}} {
+		data, err := json.Marshal(l)
+		require.NoError(t, err)
+		var got line
+		require.NoError(t, json.Unmarshal(data, &got))
+		require.Equal(t, l, got)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	require.Equal(t, "a/b-1.yaml", quote("a/b-1.yaml"))
+	require.Equal(t, `'it'\''s a.yaml'`, quote("it's a.yaml"))
+	require.Equal(t, "''", quote(""))
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/starling-swarm/starling/netsim"
+	"github.com/starling-swarm/starling/netsim/scenario"
+)
+
+// A source is a scenario and where it came from.
+type source struct {
+	*scenario.Scenario
+	name  string // as it was asked for: a file, or one of the library
+	files fs.FS  // what stands beside it; nil if it is of the library
+}
+
+// open reads a scenario: a file, or one of the library by name.
+func open(name string) (source, error) {
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		s, inLibrary := scenario.Open(name)
+		if inLibrary != nil {
+			return source{}, usagef("no file %s, and no such scenario in the library; netsim ls lists it", name)
+		}
+		return source{Scenario: s, name: name}, nil
+	}
+	if err != nil {
+		return source{}, err
+	}
+	s, err := scenario.Parse(name, data)
+	return source{s, name, os.DirFS(filepath.Dir(name))}, err
+}
+
+// chosen are scenarios by name or file, or those of the library that this build can run.
+func chosen(args []string) (list []source, err error) {
+	if len(args) == 0 {
+		for _, e := range scenario.Library() {
+			if len(netsim.Unsupported(e.Scenario)) == 0 { // "run" says what is missing
+				list = append(list, source{Scenario: e.Scenario, name: e.Name})
+			}
+		}
+		return list, nil
+	}
+	for _, a := range args {
+		s, err := open(a)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// traces copies the files that s names into a directory, so that a run sees them under
+// the same short name wherever they are.
+func (s source) traces(dir string) error {
+	for i := range s.Fleet {
+		name := s.Fleet[i].Mobility.Trace
+		if name == "" {
+			continue
+		}
+		if s.files == nil {
+			return usagef("%s names the trace %s, and no directory to find it in", s.Name, name)
+		}
+		data, err := fs.ReadFile(s.files, name)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// with is s with another scenario in place of its own.
+func (s source) with(c *scenario.Scenario) source {
+	s.Scenario = c
+	return s
+}
