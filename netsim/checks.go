@@ -155,12 +155,24 @@ func (c *checks) keeps(p *payload, was standing, what install.Payload, now time.
 		t.from = now
 	}
 	early := ""
-	if was.trial && !was.committed.IsZero() && now-h.begun < minHealthy {
+	if was.trial && !was.committed.IsZero() && now-h.begun < c.leastTrial(what.Release.Digest) {
 		early = fmt.Sprintf("%s commits %s %s after it took it", p.r.name, what.Release, now-h.begun)
 	}
 	h.slot, h.out = what.Slot, nil
 	h.good = append(h.good, what.Release.Digest)
 	return early
+}
+
+// leastTrial is how long any robot must have tried a release: as long as a robot that no
+// plan rules, or what a plan for it asks for if that is less. The caller holds mu.
+func (c *checks) leastTrial(release manifest.Digest) time.Duration {
+	least := minHealthy
+	for _, s := range c.plans {
+		if s.plan.Release.Digest == release {
+			least = min(least, time.Duration(s.plan.MinHealthySeconds)*time.Second)
+		}
+	}
+	return least
 }
 
 // starts judges a start after a restart.

@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,7 +32,25 @@ func (w *World) hints(r *Report) []string {
 			}
 		}
 	}
-	return append(append(list, crowded(r)...), generous(r)...)
+	list = append(append(list, crowded(r)...), generous(r)...)
+	return append(list, stuck(w.truth.since(0))...)
+}
+
+// stuck is about a step of the story that was tried to the end, in vain.
+func stuck(notes []Note) []string {
+	last := map[string]Note{} // by machine: of its steps
+	for _, n := range notes {
+		if n.Kind == "step" || n.Kind == "step-failed" {
+			last[n.Machine] = n
+		}
+	}
+	var list []string
+	for _, machine := range slices.Sorted(maps.Keys(last)) {
+		if n := last[machine]; n.Kind == "step-failed" {
+			list = append(list, fmt.Sprintf("%s tried until %s, and never could: %s", machine, clock(n.At.Seconds()), n.Text))
+		}
+	}
+	return list
 }
 
 // cutShort is about a run that ended while its rollout still had to wait.

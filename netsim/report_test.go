@@ -159,6 +159,15 @@ func TestHints(t *testing.T) {
 	require.Empty(t, generous(r))
 }
 
+func TestStuckStory(t *testing.T) {
+	n := func(at int, who, kind, text string) Note {
+		return Note{time.Duration(at) * time.Second, who, kind, text}
+	}
+	require.Equal(t, []string{"ana tried until 9.0 s, and never could: ship: refused"}, stuck([]Note{
+		n(1, "ana", "step", "publish"), n(2, "bo", "step-failed", "ship: off"), n(4, "bo", "step", "ship"), n(7, "ana", "step-failed", "ship: off"), n(9, "ana", "step-failed", "ship: refused"),
+	}))
+}
+
 func TestAirCountsSaturatedTime(t *testing.T) {
 	a := newAir()
 	at := func(now, busy time.Duration) {
