@@ -38,8 +38,11 @@ func (n *Node) join(ctx context.Context) error {
 		if err == nil {
 			return n.joined(i, r, addr)
 		}
-		if errors.Is(err, ErrRefused) || ctx.Err() != nil {
+		if errors.Is(err, ErrRefused) {
 			return err
+		}
+		if ctx.Err() != nil { // whoever stops a node that waits has done nothing wrong
+			return ctx.Err()
 		}
 		n.log.Warn("not let in yet, trying again", "addresses", i.Addrs, "err", err)
 		n.inLine.Store(errors.Is(err, errWait))

@@ -80,6 +80,7 @@ func TestItHoldsItsDirectoryAndEndsOnATerm(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, first.Start())
 	lines := bufio.NewScanner(log)
+	var said []string
 	for lines.Scan() && !strings.Contains(lines.Text(), `"listening"`) {
 	}
 	var out, errs bytes.Buffer
@@ -88,6 +89,7 @@ func TestItHoldsItsDirectoryAndEndsOnATerm(t *testing.T) {
 
 	require.NoError(t, first.Process.Signal(syscall.SIGTERM))
 	for lines.Scan() {
+		said = append(said, lines.Text())
 	}
-	require.NoError(t, first.Wait())
+	require.NoError(t, first.Wait(), "%s", strings.Join(said, "\n"))
 }
