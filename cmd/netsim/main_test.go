@@ -22,7 +22,7 @@ const tiny = `
 name: tiny
 about: Three carts get a release.
 seed: 3
-duration: 2m
+duration: 1m
 world: {profile: local}
 fleet: [{name: cart, count: 3, device: {boot: 1s}}]
 releases:
@@ -209,7 +209,7 @@ func TestInterrupt(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	path := file(t)
-	broken := file(t, "duration: 2m", "duraton: 2m")
+	broken := file(t, "duration: 1m", "duraton: 1m")
 	for _, c := range []struct {
 		args, says string
 	}{

@@ -83,8 +83,10 @@ func (h *shrinker) shrink(ctx context.Context) (*scenario.Scenario, error) {
 	}
 	h.once = time.Since(began)
 	h.say("fails: %s; %s", h.kind, sizeOf(s))
+	inTime, cancel := context.WithDeadline(ctx, h.end)
+	defer cancel()
 	for {
-		smaller := h.step(ctx, s)
+		smaller := h.step(inTime, s)
 		if smaller == nil {
 			h.say("%d candidates tried", h.tried)
 			return s, ctx.Err()
@@ -121,7 +123,7 @@ func (h *shrinker) step(ctx context.Context, s *scenario.Scenario) *scenario.Sce
 		return nil
 	}
 	for c := range s.Smaller() {
-		if time.Now().After(h.end) || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return nil
 		}
 		if batch = append(batch, c); len(batch) == cap(h.e.slots) {
