@@ -80,11 +80,19 @@ func warnFile(p string, warn func(p, format string, args ...any)) {
 	if info.Size() < manifest.AverageChunkBytes {
 		return
 	}
+	if name := PackedAs(head); name != "" {
+		warn(p, "is compressed (%s), so each change sends all of its %d bytes; ship it unpacked, chunks are compressed on the way", name, info.Size())
+	}
+}
+
+// PackedAs names the compression of a file that starts with head, or is empty.
+func PackedAs(head []byte) string {
 	for _, m := range packedMagic {
 		if bytes.HasPrefix(head, []byte(m.magic)) {
-			warn(p, "is compressed (%s), so each change sends all of its %d bytes; ship it unpacked, chunks are compressed on the way", m.name, info.Size())
+			return m.name
 		}
 	}
+	return ""
 }
 
 // mayBeKey goes by the name: looking for keys in every file would find examples.

@@ -49,12 +49,13 @@ const (
 	Armed   Kind = "armed"   // order.Armed, by the robot
 	Ack     Kind = "ack"     // order.Ack, by a voter
 	Builder Kind = "builder" // bundle.Provenance, by whoever built
+	Delta   Kind = "delta"   // delta.Notice, by role plan
 )
 
 // maxBody is the largest body of each kind, in bytes (DESIGN.md §5).
 var maxBody = map[Kind]int{
 	Plan: 16 << 10, Intent: 1 << 10, Publish: 4 << 10, Roster: 256 << 10, Genesis: 8 << 10, Health: 512 - 161,
-	Report: 4 << 10, Halt: 256, Armed: 256, Ack: 256, Builder: 16 << 10,
+	Report: 4 << 10, Halt: 256, Armed: 256, Ack: 256, Builder: 16 << 10, Delta: 256,
 }
 
 // MaxBytes is the largest encoded envelope of kind k, zero for an unknown kind.

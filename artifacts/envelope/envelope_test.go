@@ -17,7 +17,7 @@ import (
 
 var kinds = []envelope.Kind{
 	envelope.Plan, envelope.Intent, envelope.Publish, envelope.Roster, envelope.Genesis, envelope.Health,
-	envelope.Report, envelope.Halt, envelope.Armed, envelope.Ack, envelope.Builder,
+	envelope.Report, envelope.Halt, envelope.Armed, envelope.Ack, envelope.Builder, envelope.Delta,
 }
 
 // word is a body that could be of any kind.
