@@ -95,8 +95,8 @@ func (l *Ledger) follows(p Proven) (change bool, err error) {
 		if !p.Certificate.By(&o.Electorate) {
 			return false, fmt.Errorf("%w: %s has no quorum of its new voters", ErrUncertified, o.Pointer())
 		}
-		if o.Parent != parent {
-			return false, fmt.Errorf("%w: %s is of another line of voters", ErrFork, o.Pointer())
+		if o.Parent != parent { // an order after the change, whose voters are a quorum of both
+			return false, fmt.Errorf("%w: %s comes after a change of voters that is not known here", ErrUncertified, o.Pointer())
 		}
 		return true, nil
 	case !slices.Equal(o.Electorate.Voters, e.Voters):

@@ -96,7 +96,7 @@ func TestLedgerRefuses(t *testing.T) {
 			o := f.change(11, 1, 2, 3, 5)
 			o.Parent = sum("x")
 			return certified(o, 1, 2, 3)
-		}, order.ErrFork},
+		}, order.ErrUncertified},
 		"electorate skips one":    {func(f *field) order.Proven { o := f.at(11); o.Electorate.Version += 2; return certified(o, 1, 2, 3) }, order.ErrUncertified},
 		"change below the newest": {func(f *field) order.Proven { return certified(f.change(9, 1, 2, 3, 5), 1, 2, 3) }, order.ErrOld},
 		"change at the newest":    {func(f *field) order.Proven { return certified(f.change(10, 1, 2, 3, 5), 1, 2, 3) }, order.ErrFork},
@@ -143,6 +143,22 @@ func TestLedgerFollowsElectorates(t *testing.T) {
 	require.NoError(t, away.Accept(newest))
 	require.Equal(t, l.Newest(), away.Newest())
 	require.ErrorIs(t, away.Accept(l.Chain()[0]), order.ErrOld)
+}
+
+// Whoever missed a change of one seat sees a later order, which a quorum of the voters
+// it knows has signed too: that is no fork, the change is wanted first.
+func TestLedgerMissedAChange(t *testing.T) {
+	f, l := newField(t)
+	_, away := newField(t)
+	change := certified(f.change(10, 1, 2, 3, 5), 1, 2, 3)
+	require.NoError(t, l.Accept(change))
+	f.changed(change.Order)
+	later := certified(f.at(12), 1, 2, 3)
+	require.NoError(t, l.Accept(later))
+	require.ErrorIs(t, away.Accept(later), order.ErrUncertified)
+	require.NotErrorIs(t, away.Accept(later), order.ErrFork)
+	require.NoError(t, away.Accept(change))
+	require.NoError(t, away.Accept(later))
 }
 
 // The same founders elect two different successors: whoever sees both holds.
