@@ -103,6 +103,13 @@ const (
 	// log2 of the largest swarm is enough (reference: Abeni et al. 2009). When none
 	// of them can help, one has to make room for another.
 	MaxSessions = 10
+	// minStay is how many times Retry a session stays at least, though its peer cannot
+	// help yet: when a whole swarm waits for the same pieces, other peers cannot either.
+	minStay = 4
+	// maxOpening bounds those of them that have not answered yet. A connection needs
+	// some 10 KB and 20 packets before the first useful one: a whole swarm that opens
+	// all its connections at once chokes the radio it shares, and then tries again.
+	maxOpening = 2
 	// MaxServed bounds the streams served at a time, and MaxServedPerPeer those of
 	// one member; further ones are reset, and come again later.
 	MaxServed        = 64

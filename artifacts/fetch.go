@@ -28,6 +28,7 @@ type fetch struct {
 	tries  map[envelope.Key]try // of members that have no session
 	look   time.Time            // when to look for members again
 	dial   context.Context      // of dials alone: ends when the image is complete, for then nobody waits for them
+	recent *recent              // what came last, for those who fetch from here
 	bytes  int64                // verified so far
 	told   int                  // progress told last, in per mille
 }
@@ -49,6 +50,8 @@ func (x *Exchange) Fetch(ctx context.Context, s Store, progress func(permille in
 	defer release()
 	f := newFetch(x, x.image(s.Digest()), s)
 	defer f.h.subscribe(f.news)()
+	f.h.keep(f.recent)
+	defer f.h.keep(nil)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var complete context.CancelFunc
@@ -76,7 +79,7 @@ func newFetch(x *Exchange, h *shared, s Store) *fetch {
 	have := s.Have()
 	sizes := make([]int64, len(h.pieces))
 	f := &fetch{
-		x: x, h: h, store: s, told: -1,
+		x: x, h: h, store: s, told: -1, recent: newRecent(h.bytes),
 		events: make(chan func(*fetch) error), news: make(chan struct{}, 1), done: make(chan struct{}),
 		live: map[envelope.Key]*session{}, tries: map[envelope.Key]try{},
 	}
@@ -163,9 +166,12 @@ func (f *fetch) connect(ctx context.Context, g *errgroup.Group) {
 		if f.live[k] != nil || f.plan.Out(peerOf(k)) || now.Before(f.tries[k].at) {
 			continue
 		}
+		if f.opening() >= maxOpening {
+			return
+		}
 		if len(f.live) >= MaxSessions {
-			if f.plan.Idle(now) {
-				f.oldest().end()
+			if old := f.oldest(); f.plan.Idle(now) && now.Sub(old.began) >= minStay*f.x.cfg.Retry {
+				old.end()
 			}
 			return
 		}
@@ -178,6 +184,16 @@ func (f *fetch) connect(ctx context.Context, g *errgroup.Group) {
 			return nil
 		})
 	}
+}
+
+// opening counts the sessions whose peer has not answered yet.
+func (f *fetch) opening() (n int) {
+	for _, s := range f.live {
+		if !s.useful {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *fetch) oldest() *session {

@@ -2,6 +2,7 @@ package artifacts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -39,32 +40,39 @@ func (v *server) write(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := v.w.Flush(); err != nil {
+			return err
+		}
 	}
 }
 
 func (v *server) send(f wire.Frame) error {
-	if err := wire.Write(v.w, f); err != nil {
+	if err := v.put(f); err != nil {
 		return err
 	}
 	return v.w.Flush()
 }
 
+// put is send for frames that may wait for the next send, or Flush.
+func (v *server) put(f wire.Frame) error { return wire.Write(v.w, f) }
+
 // tell announces what came, went and is offered since the last time, and ends what is
-// no longer wanted.
+// no longer wanted. The caller flushes: between the chunks of a piece, a frame of its
+// own for each piece that came would cost more than the wait for the next chunk.
 func (v *server) tell() error {
 	for _, piece := range v.drop() {
-		if err := v.send(wire.Refuse{Piece: piece}); err != nil {
+		if err := v.put(wire.Refuse{Piece: piece}); err != nil {
 			return err
 		}
 	}
 	offers := v.h.outstanding(peerOf(v.peer)) // before what is here: an offer is of that
-	if err := announce(v.h.have(), &v.told, v.send); err != nil {
+	if err := announce(v.h.have(), &v.told, v.put); err != nil {
 		return err
 	}
 	fresh := offers.Minus(v.offered).All()
 	v.offered = offers
 	for _, i := range fresh {
-		if err := v.send(wire.Offer{Piece: uint32(i)}); err != nil {
+		if err := v.put(wire.Offer{Piece: uint32(i)}); err != nil {
 			return err
 		}
 	}
@@ -146,7 +154,7 @@ func (v *server) turn(ctx context.Context) (end func(), err error) {
 		case <-come:
 			return end, nil
 		case <-v.wake:
-			if err := v.tell(); err != nil {
+			if err := errors.Join(v.tell(), v.w.Flush()); err != nil {
 				return end, err
 			}
 			if a, _ := v.first(); a.canceled {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,6 +27,10 @@ type session struct {
 	out   chan wire.Frame // run to writer; depth as many as can be owed; a full one ends the session
 
 	useful bool // the peer has the image; run's
+	// seed says that the peer offers: it alone wants to know what is here. Whoever else
+	// fetches from here hears of that on its own stream.
+	seed atomic.Bool
+	news chan struct{} // depth 1: what is here has changed, or seed
 
 	mu    sync.Mutex // guards the fields below
 	heard time.Time  // when bytes came last, or when the peer began to owe some
@@ -37,7 +42,7 @@ type session struct {
 func newSession(f *fetch, k envelope.Key, now time.Time, end func()) *session {
 	return &session{
 		f: f, peer: k, began: now, fails: f.tries[k].fails, end: end,
-		out: make(chan wire.Frame, 3*schedule.PerPeer), owed: map[int]manifest.Bitmap{},
+		news: make(chan struct{}, 1), out: make(chan wire.Frame, 3*schedule.PerPeer), owed: map[int]manifest.Bitmap{},
 	}
 }
 
@@ -165,15 +170,17 @@ func (s *session) write(ctx context.Context, stream Stream) error {
 		return w.Flush()
 	}
 	store := s.f.store
-	news := make(chan struct{}, 1)
-	defer s.f.h.subscribe(news)()
+	defer s.f.h.subscribe(s.news)()
 	told := store.Have()
 	if err := send(wire.Hello{Format: wire.Format, Manifest: store.Digest(), Have: told.Trim()}); err != nil {
 		return err
 	}
 	for {
 		select {
-		case <-news:
+		case <-s.news:
+			if !s.seed.Load() {
+				continue
+			}
 			if err := announce(store.Have(), &told, send); err != nil {
 				return err
 			}
@@ -183,7 +190,11 @@ func (s *session) write(ctx context.Context, stream Stream) error {
 			}
 		case <-s.f.done:
 			patience = farewell
-			return errors.Join(errOver, announce(store.Have(), &told, send), stream.Close())
+			var last error
+			if s.seed.Load() {
+				last = announce(store.Have(), &told, send)
+			}
+			return errors.Join(errOver, last, stream.Close())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -200,8 +211,13 @@ func (s *session) read(ctx context.Context, stream Stream) error {
 	if hello.Manifest != s.f.h.digest {
 		return fmt.Errorf("%w: answers for another image", errProtocol)
 	}
+	if hello.Seed {
+		s.seed.Store(true)
+		poke(s.news)
+	}
 	err = s.tell(ctx, func(f *fetch) error {
 		s.useful = true
+		f.look = time.Time{} // there is room to open the next
 		f.plan.Join(peerOf(s.peer), hello.Have, hello.Seed)
 		return nil
 	})
@@ -268,6 +284,9 @@ func (in *incoming) data(ctx context.Context, d wire.Data) error {
 	data, err := s.f.x.codec.unpack(d, int(store.Manifest().Chunks[n].Bytes), &in.raw)
 	if err == nil {
 		err = store.WriteChunk(n, data)
+	}
+	if err == nil && s.f.h.taken() {
+		s.f.recent.put(n, data)
 	}
 	switch {
 	case errors.Is(err, errEncoding) || errors.Is(err, manifest.ErrDigest):

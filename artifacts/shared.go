@@ -24,7 +24,8 @@ type shared struct {
 	offers *schedule.Offers // nil unless seeding; set once
 	looks  [2]int           // how often what is here was looked up: begun, newest applied
 	safe   bool
-	sent   int64 // chunk bytes put on the wire, before compression
+	sent   int64   // chunk bytes put on the wire, before compression
+	recent *recent // of the newest fetch, while it runs
 }
 
 // holding is a store and how often it is held.
@@ -94,12 +95,20 @@ func (h *shared) hasChunk(n int) bool {
 	return slices.ContainsFunc(h.stores(), func(s Store) bool { return s.HasChunk(n) })
 }
 
-// read reads chunk n from the first store that can.
+// read reads chunk n from the first store that can, or from what has just come.
 func (h *shared) read(n int, buf []byte) (data []byte, err error) {
+	h.mu.Lock()
+	recent := h.recent
+	h.mu.Unlock()
 	err = errNotHeld
 	for _, s := range h.stores() {
 		if !s.HasChunk(n) {
 			continue
+		}
+		if recent != nil {
+			if data, ok := recent.get(n, buf); ok {
+				return data, nil
+			}
 		}
 		if data, err = s.ReadChunk(n, buf); err == nil {
 			return data, nil
@@ -221,6 +230,20 @@ func (h *shared) part(v *server) {
 			}
 		})
 	}
+}
+
+// keep makes what a fetch has just brought be served from memory; nil ends that.
+func (h *shared) keep(r *recent) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.recent = r
+}
+
+// taken reports whether anybody fetches from here.
+func (h *shared) taken() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.takers) > 0
 }
 
 func (h *shared) stats() Stats {

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/starling-swarm/starling/artifacts/planted"
 )
 
 const (
@@ -49,6 +51,9 @@ func openDisk(dir string, log *slog.Logger, fail func(error)) (*disk, error) {
 	j, err := openJournal(filepath.Join(dir, logFile))
 	if err != nil {
 		return nil, err
+	}
+	if planted.Is("forget-votes") {
+		clear(j.stable)
 	}
 	return &disk{journal: j, fail: fail, log: log}, nil
 }

@@ -186,7 +186,7 @@ func TestCapturedLeaderGetsNoCertificate(t *testing.T) {
 		st := lie.Statement()
 		alone := order.Proven{Order: lie.Order(), Certificate: order.NewCertificate(st, []envelope.Signature{st.Sign(key(l)), st.Sign(key(9))})}
 		require.Error(t, s.seats[(l+1)%4].r.AddCertified(alone))
-		require.ErrorIs(t, s.stop(l), ErrDiverged, "its own log is not the swarm's any more")
+		require.ErrorIs(t, s.ends(l), ErrDiverged, "its own log is not the swarm's any more")
 	})
 }
 
@@ -335,7 +335,7 @@ func TestForkStopsTheReplica(t *testing.T) {
 		fork := order.Proven{Order: lie.Order(), Certificate: certificate(lie.Statement(), 4)}
 		require.ErrorIs(t, r.AddCertified(fork), order.ErrFork)
 		require.NotEmpty(t, r.Evidence(), "who signed both is known")
-		require.ErrorIs(t, s.stop(0), order.ErrFork)
+		require.ErrorIs(t, s.ends(0), order.ErrFork)
 	})
 }
 

@@ -71,7 +71,7 @@ func TestDamagedLogIsReported(t *testing.T) {
 		data[len(journalMagic)+9] ^= 1
 		require.NoError(t, os.WriteFile(path, data, 0o600))
 		s.start(2)
-		require.ErrorIs(t, s.stop(2), ErrDamaged)
+		require.ErrorIs(t, s.ends(2), ErrDamaged)
 	})
 }
 
@@ -96,6 +96,7 @@ func TestBrokenDiskEndsRun(t *testing.T) {
 				}
 			}
 			cancel()
+			require.ErrorIs(t, s.ends(i), ErrDamaged)
 			require.ErrorIs(t, s.stop(i), ErrDamaged)
 			require.NoError(t, os.RemoveAll(filepath.Join(s.seats[i].dir, "gone")))
 			s.start(i) // space is back

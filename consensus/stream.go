@@ -17,6 +17,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus/order"
 )
 
@@ -118,7 +119,7 @@ func (l *layer) track(c *conn) bool {
 // Close implements net.Conn.
 func (c *conn) Close() error {
 	c.layer.mu.Lock()
-	c.layer.conns = slices.DeleteFunc(c.layer.conns, func(o *conn) bool { return o == c })
+	c.layer.conns = slices.DeleteFunc(c.layer.conns, func(o *conn) bool { return o == c && !planted.Is("leak-streams") })
 	c.layer.mu.Unlock()
 	return c.Conn.Close()
 }

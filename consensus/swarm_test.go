@@ -279,6 +279,20 @@ func (s *swarm) stop(i int) error {
 	return err
 }
 
+// ends waits until seat i has ended by itself and returns what Run said.
+func (s *swarm) ends(i int) error {
+	s.t.Helper()
+	n := s.seats[i]
+	select {
+	case err := <-n.done:
+		n.done <- err // for stop
+		return err
+	case <-time.After(300 * testH):
+		s.t.Fatalf("seat %d goes on: %s", i, s)
+		return nil
+	}
+}
+
 // until waits for a condition; what names it.
 func (s *swarm) until(what string, cond func() bool) {
 	s.t.Helper()

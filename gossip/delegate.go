@@ -179,9 +179,12 @@ func (d *delegate) AckPayload() []byte {
 }
 
 // NotifyPingComplete is called when a probe was answered.
-func (d *delegate) NotifyPingComplete(n *memberlist.Node, _ time.Duration, payload []byte) {
-	if i, err := indexOf(n.Name); err == nil && d.m.table.cleared(i, time.Now()) {
-		d.m.changed(i, Alive)
+func (d *delegate) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, payload []byte) {
+	if i, err := indexOf(n.Name); err == nil {
+		d.m.trips.note(i, rtt)
+		if d.m.table.cleared(i, time.Now()) {
+			d.m.changed(i, Alive)
+		}
 	}
 	if len(payload) > 0 {
 		d.said(payload, kindPointer)

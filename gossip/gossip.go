@@ -60,6 +60,7 @@ type Membership struct {
 	board     *board
 	queue     *memberlist.TransmitLimitedQueue // of the pointer
 	count     counters
+	trips     trips
 	meta      atomic.Pointer[Meta]
 	list      atomic.Pointer[memberlist.Memberlist] // nil until Run has made it
 	keys      keyLock

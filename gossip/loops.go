@@ -11,12 +11,31 @@ import (
 // node will be gone, and memberlist's own word that it is.
 const leaveTimeout = 5 * time.Second
 
+// leaveRounds is after how many rounds of gossip the metadata of a goodbye is said
+// again. Three or four carry it out to a hundred members; but memberlist v0.7.0
+// may lose a broadcast that replaced the only one in its queue, when others of
+// equal length follow (hashicorp/memberlist#322). A member that hands its lead
+// over and then leaves does just that.
+const leaveRounds = 5
+
 // SetMeta changes what this node says of itself. It never blocks: changes that
 // come faster than Profile.MetaInterval are merged, and only the last is said.
 func (m *Membership) SetMeta(meta Meta) {
-	m.meta.Store(&meta)
-	m.table.spoke(meta)
+	m.say(meta)
 	nudge(m.metaNews)
+}
+
+// say makes meta what this node says of itself next. A goodbye stays said,
+// whatever the caller sets while it is on its way.
+func (m *Membership) say(meta Meta) {
+	for {
+		old := m.meta.Load()
+		meta.Flags |= old.Flags & FlagLeaving
+		if m.meta.CompareAndSwap(old, &meta) {
+			break
+		}
+	}
+	m.table.spoke(meta)
 }
 
 // Leave says goodbye, so that the others show this node as left and not as
@@ -46,9 +65,8 @@ func (m *Membership) Leave(ctx context.Context) error {
 // speak owns what this node says of itself: its metadata and its goodbye.
 func (m *Membership) speak(ctx context.Context, list *memberlist.Memberlist) error {
 	said := m.cfg.Meta.Encode()
-	interval := m.cfg.Profile.MetaInterval()
-	last := time.Now().Add(-interval)
-	timer := time.NewTimer(interval)
+	var last time.Time
+	timer := time.NewTimer(0)
 	timer.Stop()
 	for waiting := false; ; {
 		select {
@@ -57,7 +75,7 @@ func (m *Membership) speak(ctx context.Context, list *memberlist.Memberlist) err
 		case <-m.metaNews:
 			if !waiting && !m.left.Load() {
 				waiting = true
-				timer.Reset(interval - time.Since(last))
+				timer.Reset(m.cfg.Profile.MetaInterval(m.table.alive()) - time.Since(last))
 			}
 		case <-timer.C:
 			waiting = false
@@ -69,30 +87,36 @@ func (m *Membership) speak(ctx context.Context, list *memberlist.Memberlist) err
 			m.count.metaUpdates.Add(1)
 			m.update(list, time.Nanosecond)
 		case reply := <-m.leaving:
-			reply <- m.goodbye(list)
+			reply <- m.goodbye(ctx, list)
 		}
 	}
 }
 
-// update gossips the metadata. Its only error is that wait passed before the
-// message was out: it still goes out.
-func (m *Membership) update(list *memberlist.Memberlist, wait time.Duration) {
-	if err := list.UpdateNode(wait); err != nil {
+// update gossips the metadata and says whether it was out before wait passed. If
+// not it mostly still goes out; see leaveRounds.
+func (m *Membership) update(list *memberlist.Memberlist, wait time.Duration) bool {
+	err := list.UpdateNode(wait) // its only error is that wait passed
+	if err != nil {
 		m.log.Debug("metadata on its way", "member", m.cfg.Self)
 	}
+	return err == nil
 }
 
-func (m *Membership) goodbye(list *memberlist.Memberlist) error {
+func (m *Membership) goodbye(ctx context.Context, list *memberlist.Memberlist) error {
 	if m.left.Load() {
 		return nil
 	}
 	meta := *m.meta.Load()
 	meta.Flags |= FlagLeaving
-	m.meta.Store(&meta)
-	m.table.spoke(meta)
+	m.say(meta)
 	// memberlist does not tell its delegates whether a member left or died:
 	// the flag does, so it goes first.
-	m.update(list, leaveTimeout)
+	again := leaveRounds * m.cfg.Profile.memberlist().GossipInterval
+	for end := time.Now().Add(leaveTimeout); !m.update(list, again) && time.Now().Before(end); {
+		if ctx.Err() != nil {
+			return ctx.Err() // nobody hears it any more
+		}
+	}
 	m.left.Store(true)
 	return list.Leave(leaveTimeout)
 }

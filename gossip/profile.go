@@ -48,16 +48,19 @@ func (p Profile) Rejoin() time.Duration {
 	return 30 * time.Second
 }
 
-// MetaInterval is the least time between two changes of a member's metadata.
-// A swarm carries only about ten such updates a second, all members together.
-func (p Profile) MetaInterval() time.Duration {
+// MetaInterval is the least time between two changes of the metadata of one of so
+// many members. A swarm carries only about ten such updates a second, all members
+// together, and on a mesh members whose metadata changes all the time may use up a
+// quarter of that.
+func (p Profile) MetaInterval(members int) time.Duration {
+	n := time.Duration(members)
 	switch p {
 	case Mesh:
-		return 10 * time.Second
+		return max(10*time.Second, n*400*time.Millisecond)
 	case Local:
 		return 100 * time.Millisecond
 	}
-	return time.Second
+	return max(time.Second, n*100*time.Millisecond)
 }
 
 // memberlist returns the timers in memberlist's own form.
@@ -74,12 +77,18 @@ func (p Profile) memberlist() *memberlist.Config {
 		c.PushPullInterval = time.Minute
 	case Mesh:
 		c.ProbeInterval = 3 * time.Second
-		c.ProbeTimeout = time.Second
+		// On a full radio answers take seconds: who counts them as lost then asks four
+		// others, and makes it fuller. The last third of an interval is theirs. And a
+		// stream costs ten packets where a probe through another member costs two.
+		c.ProbeTimeout = 2 * time.Second
+		c.DisableTcpPings = true
 		c.SuspicionMult = 5
 		c.SuspicionMaxTimeoutMult = 6
 		c.IndirectChecks = 4
-		c.GossipNodes = 4
-		c.GossipInterval = 500 * time.Millisecond
+		// A member sends 3.6 kB/s of gossip at most. At twice the pace and to one more
+		// each time, as it was once, four suspicions a second fill a radio that a hundred
+		// members share: then probes fail, and there are more.
+		c.GossipInterval = time.Second
 		c.GossipToTheDeadTime = 5 * time.Minute
 		c.PushPullInterval = 2 * time.Minute
 	case Local:

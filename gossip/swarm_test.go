@@ -165,36 +165,6 @@ func TestSuspectClears(t *testing.T) {
 	})
 }
 
-func TestLeave(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *swarm) {
-		nodes := s.startAll(4, mesh)
-		s.within(settle, "whole", func() bool { return allAlive(nodes) })
-		s.net.lose(split(1)) // member 0 misses the goodbye
-		time.Sleep(time.Second)
-		require.NoError(t, nodes[3].Leave(t.Context()))
-		require.NoError(t, nodes[3].Leave(t.Context()), "twice is once")
-		s.halt(nodes[3])
-		s.within(10*time.Second, "left", func() bool { return nodes[1].sees(3, Left) && nodes[2].sees(3, Left) })
-		s.net.lose(nil)
-		s.within(5*time.Minute, "told of it", func() bool { return nodes[0].sees(3, Left) })
-
-		require.ErrorIs(t, nodes[3].Leave(t.Context()), ErrNotRunning)
-		nodes[3] = s.start(3, mesh)
-		s.within(3*time.Minute, "back", func() bool { return allAlive(nodes) })
-	})
-}
-
-func TestLeaveAlone(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *swarm) {
-		n := s.start(0)
-		time.Sleep(time.Second)
-		require.NoError(t, n.Leave(t.Context()))
-		n.SetMeta(Meta{Progress: 3})
-		time.Sleep(time.Minute)
-		require.Zero(t, n.Stats().MetaUpdates, "the departed say nothing")
-	})
-}
-
 // Two robots with one card, both on: everybody who hears of both is told.
 func TestCloneIsAConflict(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *swarm) {

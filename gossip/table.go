@@ -67,7 +67,8 @@ type table struct {
 
 	mu      sync.Mutex
 	rows    map[member.Index]*Member
-	current []Member // immutable, by Index; nil: to be built again
+	order   []member.Index // keys of rows, sorted
+	current []Member       // immutable, by Index; nil: to be built again
 }
 
 func newTable(self member.Index) *table {
@@ -80,10 +81,9 @@ func (t *table) all() []Member {
 	defer t.mu.Unlock()
 	if t.current == nil {
 		t.current = make([]Member, 0, len(t.rows))
-		for _, m := range t.rows {
-			t.current = append(t.current, *m)
+		for _, i := range t.order {
+			t.current = append(t.current, *t.rows[i])
 		}
-		slices.SortFunc(t.current, func(a, b Member) int { return int(a.Index) - int(b.Index) })
 	}
 	return t.current
 }
@@ -117,6 +117,9 @@ func (t *table) joined(m Member, now time.Time) {
 	m.State, m.Since = Alive, now
 	if old, ok := t.rows[m.Index]; ok && old.State == Alive {
 		m.Since = old.Since
+	}
+	if at, known := slices.BinarySearch(t.order, m.Index); !known {
+		t.order = slices.Insert(t.order, at, m.Index)
 	}
 	t.rows[m.Index], t.current = &m, nil
 }
@@ -189,11 +192,12 @@ func (t *table) goodbyes(left manifest.Bitmap, now time.Time) bool {
 	return changed
 }
 
-// spoke records what this node says of itself.
+// spoke records what this node says of itself; a goodbye stays said.
 func (t *table) spoke(meta Meta) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if m, ok := t.rows[t.self]; ok && m.Meta != meta {
+		meta.Flags |= m.Meta.Flags & FlagLeaving
 		m.Meta, t.current = meta, nil
 	}
 }
@@ -202,6 +206,9 @@ func (t *table) spoke(meta Meta) {
 func (t *table) drop(i member.Index) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if at, known := slices.BinarySearch(t.order, i); known {
+		t.order = slices.Delete(t.order, at, at+1)
+	}
 	delete(t.rows, i)
 	t.current = nil
 }

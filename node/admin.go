@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
@@ -121,15 +120,10 @@ func (n *Node) Begin(ctx context.Context, voters int) error {
 		case voters < 1 || voters > order.MaxVoters:
 			return fmt.Errorf("%w: %d voters: want 1 to %d", ErrRequest, voters, order.MaxVoters)
 		}
-		there := n.heardOf()
-		seats := founders(v, there, voters, 0)
-		if me := v.Me(); me != nil && len(seats) < min(voters, foundingVoters) {
-			seats = append(seats, order.Voter{Member: me.Index, Key: me.Key, Server: string(me.ID)})
+		seats, err := n.seats(v, voters)
+		if err != nil {
+			return err
 		}
-		if len(seats) < voters {
-			return fmt.Errorf("%w: %d voters asked for and only %d can be found, this node among them; %s", ErrRequest, voters, len(seats), beforeVoters(v, there))
-		}
-		slices.SortFunc(seats, func(a, b order.Voter) int { return int(a.Member) - int(b.Member) })
 		return n.operator.genesis(ctx, v, seats, "the swarm starts, by hand")
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	mrand "math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
@@ -28,13 +27,16 @@ var ErrNoAck = errors.New("node: no voter confirms the order")
 // errBehind says that a robot and a voter know different orders: ask again.
 var errBehind = errors.New("behind the newest order")
 
+// errNotNow says that a voter does not let this robot switch, and why.
+var errNotNow = errors.New("not now")
+
 // armRounds is how often the voters are asked before the robot defers the switch:
 // a deferred robot is left out of its batch.
 const armRounds = 4
 
-// arm asks the voters, in random order, whether this robot may switch now: one
-// acknowledgement of another voter is enough. An order reaches everybody within a
-// moment, but not all at once: while this node or a voter is behind, it asks again.
+// arm asks the voters whether this robot may switch now. An order reaches everybody
+// within a moment, but not all at once: while this node or a voter is behind, it asks
+// again.
 func (n *Node) arm(ctx context.Context, component string, release manifest.Ref, empty bool) error {
 	for round := 1; ; round++ {
 		err := n.askToArm(ctx, component, release, empty)
@@ -49,7 +51,8 @@ func (n *Node) arm(ctx context.Context, component string, release manifest.Ref, 
 	}
 }
 
-// askToArm asks each voter once.
+// askToArm asks each voter once until one acknowledges. A voter takes turns with the
+// others: see takeTurn.
 func (n *Node) askToArm(ctx context.Context, component string, release manifest.Ref, empty bool) error {
 	v := n.keeper.View()
 	switch {
@@ -64,15 +67,19 @@ func (n *Node) askToArm(ctx context.Context, component string, release manifest.
 	}
 	a := &order.Armed{
 		Format: order.ArmFormat, Robot: v.Self, Generation: v.Order.Generation, Index: v.Order.Index, Order: v.Order.Digest(),
-		Component: component, Release: release.Digest, Empty: empty,
+		Component: component, Release: release.Digest, Empty: empty, Sequence: n.sequence.Load(),
 	}
 	if _, err := rand.Read(a.Nonce[:]); err != nil {
 		return fmt.Errorf("arm: %w", err)
 	}
 	sealed := a.Seal(v.Swarm).Sign(n.priv)
+	if takesTurns(v, a) {
+		return n.takeTurn(ctx, v, func(to order.Voter) error { return n.askVoter(ctx, v, to, sealed) })
+	}
 	voters := v.Electorate.Voters
+	inTurn := !empty && !inBatch(v, release)
 	var errs []error
-	for _, i := range mrand.Perm(len(voters)) {
+	for _, i := range n.askedInOrder(len(voters), inTurn) {
 		if voters[i].Member == v.Self && len(voters) > 1 {
 			continue
 		}
@@ -80,12 +87,37 @@ func (n *Node) askToArm(ctx context.Context, component string, release manifest.
 		if err == nil {
 			return nil
 		}
+		if inTurn && errors.Is(err, errNotNow) {
+			n.refusals.Add(1)
+			return fmt.Errorf("%w: %s: %w", ErrNoAck, v.nameOf(voters[i].Member), err)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", v.nameOf(voters[i].Member), err))
 	}
 	return fmt.Errorf("%w: %w", ErrNoAck, errors.Join(errs...))
+}
+
+// inBatch reports whether the open batch lets this robot switch to a release.
+func inBatch(v *View, release manifest.Ref) bool {
+	r := v.Order.Rollout
+	return r != nil && r.Release.Digest == release.Digest && r.Open.Has(int(v.Self))
+}
+
+// askedInOrder is the order in which to ask n voters: at random, which spreads the work
+// of a batch. Outside of batches all robots ask the same voter first, and take its word,
+// so that the few that it lets go are the few of the whole swarm; after a refusal, which
+// may be a lie, the next one is asked first.
+func (n *Node) askedInOrder(voters int, inTurn bool) []int {
+	if !inTurn {
+		return mrand.Perm(voters)
+	}
+	out := make([]int, voters)
+	for i := range out {
+		out[i] = (i + int(n.refusals.Load())) % voters
+	}
+	return out
 }
 
 func (n *Node) askVoter(ctx context.Context, v *View, to order.Voter, sealed *envelope.Envelope) error {
@@ -109,7 +141,7 @@ func (n *Node) askVoter(ctx context.Context, v *View, to order.Voter, sealed *en
 	case at.Before(v.Pointer()):
 		return fmt.Errorf("the voter is %w", errBehind)
 	}
-	return errors.New(ack.Reason)
+	return fmt.Errorf("%w: %s", errNotNow, ack.Reason)
 }
 
 // armCall asks over the network, or this node itself if it is the only voter.
@@ -160,7 +192,7 @@ func (n *Node) mayArm(v *View, a *order.Armed) string {
 		if r.Status != order.Running || (!r.Open.Has(int(a.Robot)) && !planted.Is("any-batch")) {
 			return "the robot's batch is not open"
 		}
-		return ""
+		return n.yourTurn(v, a)
 	}
 	c := v.Order.Component(a.Component)
 	if c == nil {
@@ -172,43 +204,10 @@ func (n *Node) mayArm(v *View, a *order.Armed) string {
 	if a.Empty {
 		return "" // nothing runs yet that could be interrupted
 	}
-	return n.catchups.enter(a.Robot, max(catchUpMin, len(v.Roster.Members)/10))
-}
-
-// catchUpMin is how many robots may catch up at once, by one voter's count, in
-// swarms so small that a tenth of them would be less.
-const catchUpMin = 2
-
-// catchUpFor is how long a robot that catches up is counted.
-const catchUpFor = 2 * time.Minute
-
-// catchups counts the robots that this voter has let catch up lately.
-type catchups struct {
-	mu sync.Mutex // guards at
-	at map[member.Index]time.Time
-}
-
-// enter lets a robot in if fewer than limit others are; it returns why not.
-func (c *catchups) enter(i member.Index, limit int) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k, at := range c.at {
-		if time.Since(at) > catchUpFor {
-			delete(c.at, k)
-		}
+	if takesTurns(v, a) {
+		return n.yourTurn(v, a)
 	}
-	if _, in := c.at[i]; !in && len(c.at) >= limit {
-		return fmt.Sprintf("%d robots catch up already; wait", len(c.at))
-	}
-	c.at[i] = time.Now()
-	return ""
-}
-
-// leave says that a robot has finished.
-func (c *catchups) leave(i member.Index) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.at, i)
+	return n.mayCatchUp(v, a)
 }
 
 // wanted is what the newest order wants of a component on this robot, as the

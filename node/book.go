@@ -34,13 +34,10 @@ func openBook(path string) (*book, error) {
 
 // learn records an address. first keeps one that is known already.
 func (b *book) learn(a join.Address, first bool) {
-	if net.ParseIP(a.Host) == nil || a.Bulk == 0 {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old, ok := b.addrs[a.Member]
-	if old == a || (ok && first) {
+	if old == a || (ok && first) || net.ParseIP(a.Host) == nil || a.Bulk == 0 {
 		return
 	}
 	b.addrs[a.Member], b.dirty = a, true

@@ -42,8 +42,8 @@ var (
 //	peers       where members were last heard, ports: where we listened
 //	docs/       plans, releases, manifests, by digest
 //	raft/       a voter's log
-//	slots/, state/<component>/   images and the updater's record
-//	images/     what an operator's node seeds
+//	slots/, state/<component>/   images, the updater's record, the pack used last
+//	images/     what an operator's node seeds: images, and packs between them
 //	history     audit: one JSON line per event, appended
 //	reserve     space for some of these when the disk is full
 type dir string

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,6 +61,20 @@ func (d docs) put(k join.DocumentKind, data []byte) (manifest.Digest, error) {
 		return g, err
 	}
 	return g, d.trim(k)
+}
+
+// replace keeps a document in place of another that goes by the same digest: a notice
+// goes by what it is about.
+func (d docs) replace(k join.DocumentKind, data []byte) error {
+	g, err := k.Digest(data)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(d.file(k, g)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("replace a %s: %w", k, err)
+	}
+	_, err = d.put(k, data)
+	return err
 }
 
 // get returns a document, whose digest is checked again: a disk may lie.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
@@ -20,7 +19,7 @@ const (
 	// are small beside what a robot loses by waiting for one that has gone silent.
 	askWidth = 3
 	// askMost is how many members are asked at all before the caller must try again,
-	// which then asks others: they come in random order.
+	// which then asks others: their order is partly chance.
 	askMost = 32
 	// askShare of the time for a call is waited for one member before the next is
 	// asked beside it.
@@ -128,14 +127,15 @@ func (n *Node) askDocument(ctx context.Context, to envelope.Key, k join.Document
 	return data, err
 }
 
-// candidates lists the members that are worth asking: those alive, in random
-// order, operators first, for they seed.
+// candidates lists the members that are worth asking: those alive, operators first,
+// for they seed, then the others, the near before the far.
 func (n *Node) candidates() []envelope.Key {
 	if !n.taking() {
 		return nil // nobody is known before gossip
 	}
 	v := n.keeper.View()
-	var first, rest []envelope.Key
+	var first []envelope.Key
+	var rest []near
 	for _, m := range n.gossip.Members() {
 		key := v.keyOf(m.Index)
 		if m.Index == v.Self || m.State != gossip.Alive || key.IsZero() {
@@ -144,9 +144,8 @@ func (n *Node) candidates() []envelope.Key {
 		if v.Roster.At(m.Index).Role == member.Operator {
 			first = append(first, key)
 		} else {
-			rest = append(rest, key)
+			rest = append(rest, near{key, n.gossip.RoundTrip(m.Index)})
 		}
 	}
-	rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-	return append(first, rest...)
+	return append(first, nearFirst(rest)...)
 }

@@ -110,7 +110,7 @@ func TestTheNextLeaderGoesOnWithAChange(t *testing.T) {
 		t.Skip("waits until a voter counts as dead")
 	}
 	t.Parallel()
-	s := newSwarmFor(t, 4*time.Minute, 6, "1.0.0")
+	s := newSwarmFor(t, 6*time.Minute, 6, "1.0.0")
 	s.wait("all on 1.0.0", s.all("1.0.0"))
 	leader := s.voter(true)
 	dead := s.kill(s.voter(false))
@@ -143,7 +143,7 @@ func TestAVoterWithoutItsLogIsSeatedAnew(t *testing.T) {
 		t.Skip("two whole rollouts")
 	}
 	t.Parallel()
-	s := newSwarmFor(t, 4*time.Minute, 4, "1.0.0")
+	s := newSwarmFor(t, 6*time.Minute, 4, "1.0.0")
 	s.wait("all on 1.0.0", s.all("1.0.0"))
 	s.ship("1.1.0") // so that something is certified
 	hurt := s.voter(false)

@@ -89,7 +89,7 @@ func TestSeatsOfDeadVotersAreGivenAway(t *testing.T) {
 		t.Skip("waits until voters count as dead")
 	}
 	t.Parallel()
-	s := newSwarmFor(t, 4*time.Minute, 6, "1.0.0")
+	s := newSwarmFor(t, 6*time.Minute, 6, "1.0.0")
 	s.noCanary = true // it might be one of the dead
 	s.wait("all on 1.0.0", s.all("1.0.0"))
 	first := s.kill(s.voter(true))
@@ -120,7 +120,7 @@ func TestSeatOfARevokedVoterIsGivenAway(t *testing.T) {
 		t.Skip("a swarm that changes its voters twice")
 	}
 	t.Parallel()
-	s := newSwarmFor(t, 4*time.Minute, 4, "1.0.0")
+	s := newSwarmFor(t, 6*time.Minute, 4, "1.0.0")
 	s.wait("all on 1.0.0", s.all("1.0.0"))
 	stolen := s.voter(true)
 	name := stolen.View().ID

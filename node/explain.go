@@ -68,6 +68,9 @@ func (n *Node) explainRollout(v *View, x *Explanation) {
 	}
 	text := v.named(rollout.Explain(v.Order))
 	x.Details = n.rolloutDetails(v)
+	for _, e := range n.hostile(v) {
+		x.Details = append(x.Details, e.Text)
+	}
 	q := n.quorum(v, n.heardOf())
 	r := v.Order.Rollout
 	switch {
@@ -89,8 +92,11 @@ func nextOf(r *order.Rollout) string {
 	id := strconv.FormatUint(r.ID, 10)
 	switch r.Status {
 	case order.Running:
-		if r.Stage == order.Sim || r.Stage == order.HIL {
-			return "starling report sign --stage " + r.Stage.String()
+		switch r.Stage {
+		case order.Sim:
+			return "netsim rehearse -o sim.report, and starling report submit sim.report; or with another simulator: starling report sign --stage sim --by TOOL " + r.Release.Version
+		case order.HIL:
+			return "starling report sign --stage hil --by BENCH " + r.Release.Version
 		}
 		return "starling watch"
 	case order.Held:

@@ -21,6 +21,7 @@ const (
 	signProtocol    = "/starling/sign/1"
 	reportProtocol  = "/starling/report/1"
 	armProtocol     = "/starling/arm/1"
+	accuseProtocol  = "/starling/accuse/1"
 	proposeProtocol = "/starling/propose/1"
 	haltProtocol    = "/starling/halt/1"
 )
@@ -45,6 +46,7 @@ func (n *Node) handle() {
 	n.control.Handle(signProtocol, p2p.Answer(maxSignedBatch, t, n.answerSign))
 	n.control.Handle(seatProtocol, p2p.Answer(maxSeatBytes, t, n.answerSeat))
 	n.control.Handle(reportProtocol, p2p.Answer(maxReportBytes, t, n.answerReport))
+	n.control.Handle(accuseProtocol, p2p.Answer(maxAccuseBytes, t, n.answerAccuse))
 	n.control.Handle(armProtocol, p2p.Answer(maxArmBytes, t, n.answerArm))
 	n.control.Handle(proposeProtocol, p2p.Answer(maxProposeBytes, t, n.answerPropose))
 	n.control.Handle(haltProtocol, p2p.Answer(envelope.MaxBytes(envelope.Halt), t, n.answerHalt))

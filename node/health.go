@@ -78,6 +78,7 @@ func (n *Node) heard(h *member.Health, sealed []byte, firstHand bool) {
 		return
 	}
 	n.changed()
+	n.turns.heard(h)
 	if h.Phase == member.Committed || h.Phase == member.Reverted {
 		n.catchups.leave(h.Robot)
 	}
@@ -117,12 +118,14 @@ func (n *Node) report(ctx context.Context) error {
 		case <-n.telling:
 		case <-tick.C:
 			tick.Reset(jitter(n.time.report))
+			n.pushAccusations(ctx, g)
 		case sealed := <-n.relays:
-			n.pushReport(ctx, g, sealed)
+			n.push(ctx, g, reportProtocol, sealed)
 			continue
 		}
 		for _, r := range n.robots {
 			sequence++
+			n.sequence.Store(sequence) // before the report is made: see order.Armed.Sequence
 			h := r.health()
 			v := n.keeper.View()
 			h.Robot, h.Boot, h.Sequence, h.Level = v.Self, boot, sequence, order.Level
@@ -130,7 +133,7 @@ func (n *Node) report(ctx context.Context) error {
 			h.Leaving = n.leaving.Load()
 			sealed := h.Seal(v.Swarm).Sign(n.priv).Encode()
 			n.heard(h, sealed, false)
-			n.pushReport(ctx, g, sealed)
+			n.push(ctx, g, reportProtocol, sealed)
 		}
 		if n.leaving.Load() { // the last word: it is worth waiting for
 			return g.Wait()
@@ -141,13 +144,13 @@ func (n *Node) report(ctx context.Context) error {
 // maxPushes bounds the reports on their way at one time.
 const maxPushes = 32
 
-// pushReport sends a report to the voters and to operators that are there. What
+// push sends a report or a proof to the voters and to operators that are there. What
 // does not arrive is said again at the next tick.
-func (n *Node) pushReport(ctx context.Context, g *errgroup.Group, sealed []byte) {
+func (n *Node) push(ctx context.Context, g *errgroup.Group, protocol string, sealed []byte) {
 	for _, to := range n.listeners() {
 		g.TryGo(func() error {
-			if _, err := n.ask(ctx, to, reportProtocol, sealed, 16); err != nil && ctx.Err() == nil {
-				n.log.Debug("report not delivered", "peer", to.Short(), "err", err)
+			if _, err := n.ask(ctx, to, protocol, sealed, 16); err != nil && ctx.Err() == nil {
+				n.log.Debug("not delivered", "protocol", protocol, "peer", to.Short(), "err", err)
 			}
 			return nil
 		})
@@ -206,7 +209,9 @@ func (n *Node) meta(v *View) gossip.Meta {
 	for _, r := range n.robots {
 		s := r.status()
 		set(s.Held, gossip.FlagHeld)
-		m.Phase, m.Release, m.Progress = s.Phase, uint8(s.Running.Counter), uint8(s.Progress/100)
+		// Not its progress: a hundred robots that say so all along a download fill
+		// what gossip can carry. Health reports say it to those who ask.
+		m.Phase, m.Release = s.Phase, uint8(s.Running.Counter)
 		switch s.Result {
 		case member.Good:
 			m.Health = gossip.HealthGood

@@ -196,6 +196,6 @@ func (n *Node) newHost(l net.Listener, port func(join.Address) uint16) (*p2p.Hos
 	return p2p.New(p2p.Config{
 		Key: n.priv, Listener: l, Dial: n.cfg.Network.Dial,
 		Resolve: func(k envelope.Key) []string { return n.resolve(k, port) },
-		Admit:   n.admit, Known: n.known, Log: n.log,
+		Admit:   n.admit, Known: n.known, Log: n.log, DialTimeout: n.time.dial,
 	})
 }

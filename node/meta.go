@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/envelope"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/node/join"
@@ -48,6 +49,9 @@ func (n *Node) answerOrders(v *View, q *join.MetaRequest, r *join.MetaReply) {
 		if p.Order.Electorate.Version > q.Voters && len(r.Chain) < 64 {
 			r.Chain = append(r.Chain, encodeProof(p))
 		}
+	}
+	if planted.Is("far-behind") && v.Pointer().Index > q.Order.Index+8 {
+		return
 	}
 	if v.proven.Certificate != nil && (q.Order.Before(v.Pointer()) || v.GenesisRef != q.Genesis) {
 		r.Order = []join.Proof{encodeProof(v.proven)}

@@ -109,6 +109,10 @@ type Node struct {
 	telling   chan struct{} // of depth 1: report now
 	wants     chan wanted   // documents to gather; of depth 64, a full one drops
 	catchups  catchups
+	accused   accused
+	turns     turns
+	sequence  atomic.Uint64 // of the last health report
+	refusals  atomic.Uint32 // how often a voter did not let this robot catch up
 	leaving   atomic.Bool
 	inLine    atomic.Bool   // the operator's node has let this one in, and the swarm does not know yet
 	goodbye   chan struct{} // closed when report has said that this node leaves, or ended
@@ -148,7 +152,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, dir: dir(cfg.Dir), time: t, log: cfg.Log, ready: make(chan struct{}), goodbye: make(chan struct{}), wake: newBroadcast(), health: newHealthTable(), began: time.Now(),
 		relays: make(chan []byte, 64), telling: make(chan struct{}, 1), wants: make(chan wanted, 64),
-		catchups: catchups{at: map[member.Index]time.Time{}},
+		catchups: catchups{at: map[member.Index]time.Time{}}, turns: turns{given: map[turn]grant{}},
 	}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, n.Close())

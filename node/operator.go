@@ -14,6 +14,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/consensus/rollout"
@@ -22,6 +23,11 @@ import (
 	"github.com/starling-swarm/starling/node/halt"
 	"github.com/starling-swarm/starling/node/join"
 )
+
+// founder is the member that Found made. Of several operators' nodes only its own starts
+// the first generation unasked: two that were on and did not hear each other yet would
+// each write a genesis, and the swarm would hold still over the two truths.
+const founder member.Index = 0
 
 // foundingVoters is how many voters a generation starts with: 4 tolerate a
 // hostile one, and a fifth would not tolerate more.
@@ -137,9 +143,9 @@ func (o *operator) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// serve lets robots in, does what is asked, and starts the first generation when
-// enough robots are there. All that signs for the operator happens here, one after
-// the other.
+// serve lets robots in, does what is asked, and on the founder's node starts the first
+// generation when enough robots are there. All that signs for the operator happens
+// here, one after the other.
 func (o *operator) serve(ctx context.Context) error {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
@@ -161,13 +167,19 @@ func (o *operator) serve(ctx context.Context) error {
 		case <-retry.C:
 			retry.Reset(o.n.time.retry)
 		}
-		if v = o.n.keeper.View(); v.Order != nil || ctx.Err() != nil {
+		if v = o.n.keeper.View(); !startsUnasked(v) || ctx.Err() != nil {
 			continue
 		}
 		if err := o.begin(ctx, v, foundingVoters); err != nil && ctx.Err() == nil {
 			o.n.log.Warn("the first generation has not started, trying again", "err", err)
 		}
 	}
+}
+
+// startsUnasked reports whether this operator's node is to write the first genesis.
+func startsUnasked(v *View) bool {
+	none := v.Order == nil || (planted.Is("second-genesis") && v.Order.Index == 0)
+	return none && v.Self == founder
 }
 
 // letIn checks a request, counts the use of the invite, and signs a roster with
@@ -283,6 +295,11 @@ func (o *operator) genesis(ctx context.Context, v *View, voters []order.Voter, r
 			Components: baseline(v.Trust), Halt: v.haltN,
 		},
 	}
+	return o.writeGenesis(ctx, g)
+}
+
+// writeGenesis signs and keeps the start of a generation.
+func (o *operator) writeGenesis(ctx context.Context, g *order.Genesis) error {
 	if err := errors.Join(g.Order.Check(), g.Roles.Check()); err != nil {
 		return err
 	}
@@ -290,7 +307,7 @@ func (o *operator) genesis(ctx context.Context, v *View, voters []order.Voter, r
 	if err := o.n.keeper.offerOwn(ctx, &join.MetaReply{Genesis: e.Encode()}); err != nil {
 		return err
 	}
-	o.n.note(Event{Kind: "genesis", Text: fmt.Sprintf("generation 1 starts with %d voters", len(voters))})
+	o.n.note(Event{Kind: "genesis", Text: fmt.Sprintf("generation %d starts with %d voters", g.Order.Generation, len(g.Order.Electorate.Voters))})
 	return nil
 }
 

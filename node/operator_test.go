@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/gossip/member"
 )
@@ -29,6 +30,11 @@ func TestFoundersAreRobotsThatAreOn(t *testing.T) {
 	}
 	require.Equal(t, []string{"r02", "r05", "base", "r08"}, names)
 	require.Contains(t, beforeVoters(v, there), "as soon as it has heard them")
+	other := &View{Roster: r, Self: 4}
+	require.Contains(t, beforeVoters(other, there), "as soon as it has heard them")
+	delete(there, founder)
+	require.Contains(t, beforeVoters(v, there), "as soon as it has heard them", "the founder itself")
+	require.Equal(t, "op founded the swarm and starts the first generation: switch it on; without it: starling begin on another operator's node", beforeVoters(other, there))
 
 	delete(there, 8)
 	delete(there, 9)
@@ -40,4 +46,11 @@ func TestFoundersAreRobotsThatAreOn(t *testing.T) {
 	require.Equal(t, "nothing is decided before 4 robots that may vote have joined and are on; 2 have joined, and of them off is off or out of reach", beforeVoters(v, there))
 	v.Roster = &member.Roster{Members: r.Members[:1]}
 	require.Equal(t, "nothing is decided before 4 robots that may vote have joined; 0 have", beforeVoters(v, there))
+}
+
+// Two operators' nodes that do not hear each other yet must not both write a genesis.
+func TestOnlyTheFounderStartsUnasked(t *testing.T) {
+	require.True(t, startsUnasked(&View{Self: founder}))
+	require.False(t, startsUnasked(&View{Self: 3}), "another operator's node")
+	require.False(t, startsUnasked(&View{Self: founder, Order: &order.Order{}}), "there is one")
 }

@@ -321,6 +321,9 @@ func (r *robot) wants(ctx context.Context, v *View) (update.Event, error) {
 		cancel()
 	}()
 	e, err := r.n.wanted(ctx, v, r.cfg.Name, r.status().Committed)
+	if _, back := e.(update.Back); back {
+		return e, r.turnBack(ctx, v)
+	}
 	return r.unplanned(e), err
 }
 

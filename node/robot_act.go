@@ -116,14 +116,19 @@ func (r *robot) bring(ctx context.Context, a update.Fetch) update.Event {
 	if err != nil {
 		return fail(err)
 	}
+	if err := r.images.dropPack(img.Digest()); err != nil { // another image's: the room may be needed
+		return fail(err)
+	}
 	if err := store.Admit(r.cfg.Installer.SlotDir(a.Slot), store.Need(m, img), r.n.cfg.ReserveBytes); err != nil {
 		return fail(err)
 	}
+	progress := func(permille int) { r.send(ctx, update.Progress{Op: a.Op, Permille: uint16(permille)}) }
 	r.images.copyFrom(a.Slot.Other(), img)
-	err = r.n.exchange.Fetch(ctx, img, func(permille int) {
-		r.send(ctx, update.Progress{Op: a.Op, Permille: uint16(permille)})
-	})
-	if err != nil {
+	r.patch(ctx, a.Slot, img, progress)
+	if img.Complete() { // nobody will hear of it by a fetch
+		r.n.exchange.Tell(ctx, img, seedsTold)
+	}
+	if err = r.n.exchange.Fetch(ctx, img, progress); err != nil {
 		return fail(err)
 	}
 	return update.FetchDone{Op: a.Op}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/store"
+	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/install"
 	"github.com/starling-swarm/starling/node/join"
 	"github.com/starling-swarm/starling/node/update"
@@ -19,8 +20,11 @@ type slotImages struct {
 	driver install.Driver
 	state  string
 
-	mu   sync.Mutex // guards held; never held across I/O
+	mu   sync.Mutex // guards the fields below; never held across I/O
 	held [2]heldImage
+	pack heldImage       // the pack that was used last, served for others; see patch.go
+	into manifest.Digest // the image that it makes
+	bad  manifest.Digest // a pack that did not make what it should; not fetched again before a restart
 }
 
 type heldImage struct {
@@ -102,6 +106,9 @@ func (s *slotImages) copyFrom(slot update.Slot, into *store.Image) {
 
 // resume serves what the record says is whole, after a start.
 func (s *slotImages) resume(rec update.Record) {
+	if rec.Phase != member.Fetching {
+		s.sweepPack()
+	}
 	for slot, c := range rec.Slots {
 		if c.State != update.Whole || s.at(update.Slot(slot)) != nil {
 			continue
@@ -122,5 +129,5 @@ func (s *slotImages) resume(rec update.Record) {
 }
 
 func (s *slotImages) close() error {
-	return errors.Join(s.drop(update.A), s.drop(update.B))
+	return errors.Join(s.releasePack(), s.drop(update.A), s.drop(update.B))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/manifest"
@@ -128,6 +129,12 @@ func (o *operator) resumeSeeds() error {
 		return err
 	}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), newPack) { // a pack that was not finished
+			if err := os.RemoveAll(o.n.dir.path("images", e.Name())); err != nil {
+				return fmt.Errorf("remove an unfinished pack: %w", err)
+			}
+			continue
+		}
 		d, err := manifest.ParseDigest(e.Name())
 		if err != nil {
 			continue // a journal

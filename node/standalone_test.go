@@ -89,7 +89,7 @@ func (r *loneRobot) start() {
 // until looks at the component until cond holds.
 func (r *loneRobot) until(what string, cond func(standing) bool) {
 	r.t.Helper()
-	end := time.After(30 * time.Second)
+	end := time.After(2 * time.Minute)
 	for !cond(r.node.robots[0].status()) {
 		select {
 		case <-r.node.Changed():

@@ -173,7 +173,11 @@ func beforeVoters(v *View, there map[member.Index]gossip.Member) string {
 		}
 	}
 	on := may - len(off)
+	first, founding := there[founder]
+	founding = v.Self == founder || (founding && first.State == gossip.Alive)
 	switch {
+	case on >= foundingVoters && !founding:
+		return fmt.Sprintf("%s founded the swarm and starts the first generation: switch it on; without it: starling begin on another operator's node", v.nameOf(founder))
 	case on >= foundingVoters:
 		return "the operator's node starts the first generation as soon as it has heard them for a while"
 	case may >= foundingVoters:

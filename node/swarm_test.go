@@ -88,7 +88,7 @@ func (s *swarm) start(cfg Config) *member0 {
 }
 
 func newSwarm(t *testing.T, robots int, releases ...string) *swarm {
-	return newSwarmFor(t, 2*time.Minute, robots, releases...)
+	return newSwarmFor(t, 5*time.Minute, robots, releases...)
 }
 
 // newSwarmFor is newSwarm for a test that may take as long as limit.
@@ -127,12 +127,15 @@ func (s *swarm) signers() trust.Signers {
 	return trust.Signers{Owner: []ed25519.PrivateKey{s.owner}, Operator: []ed25519.PrivateKey{s.operator}}
 }
 
+// sick is a version that begins well and then falls ill.
+const sick = "1.2.0"
+
 // build makes a release of a script that runs, and of some bulk.
 func (s *swarm) build(version, star string) *manifest.Release {
 	dir := filepath.Join(s.dir, "src-"+version)
 	require.NoError(s.t, os.MkdirAll(dir, 0o755))
 	script := "#!/bin/sh\necho ok > \"$STARLING_DATA/health\"\n"
-	if version == "1.2.0" {
+	if version == sick {
 		script += "sleep 0.3\necho 'navigation lost heartbeat' > \"$STARLING_DATA/health\"\n"
 	}
 	script += "exec sleep 600\n"
@@ -173,9 +176,9 @@ func (s *swarm) component(dir string) Component {
 	d, err := install.NewDirSlot(install.DirSlotConfig{Root: root, Component: "app", Grace: time.Second})
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { require.NoError(s.t, d.Stop(context.Background())) })
-	return Component{Installer: d, Hooks: install.Hooks{Dir: s.hooks}, MinHealthy: time.Second, HealthyDeadline: 10 * time.Second, Watches: []install.Watch{{
+	return Component{Installer: d, Hooks: install.Hooks{Dir: s.hooks}, MinHealthy: time.Second, HealthyDeadline: time.Minute, Watches: []install.Watch{{
 		Name: "health", Prober: install.FileProbe{Path: filepath.Join(root, "app", "data", "health"), Contains: "ok"},
-		Every: 50 * time.Millisecond, Timeout: time.Second, FailAfter: 2, StartAfter: 5 * time.Second,
+		Every: 50 * time.Millisecond, Timeout: time.Second, FailAfter: 2, StartAfter: 30 * time.Second,
 	}}}
 }
 
@@ -226,7 +229,10 @@ func (s *swarm) plan(from, to manifest.Ref) *rollout.Plan {
 	p.WaveGate = rollout.Gate{SoakSeconds: 0, OnFail: rollout.Hold}
 	p.SoakGate = rollout.Gate{SoakSeconds: 0, OnFail: rollout.Hold}
 	p.Waves, p.BatchPermille = []uint16{500, 1000}, 500
-	p.MinHealthySeconds, p.HealthyDeadlineSeconds, p.SilenceDeadlineSeconds, p.InstallDeadlineSeconds = 1, 10, 20, 6
+	p.MinHealthySeconds, p.HealthyDeadlineSeconds, p.SilenceDeadlineSeconds, p.InstallDeadlineSeconds = 1, 60, 90, 6
+	if to.Version == sick {
+		p.MinHealthySeconds = 30 // however slow it is to fall ill
+	}
 	p.Prefetch = rollout.FetchAll
 	if s.noCanary {
 		p.CanaryPermille, p.CanaryMin = 0, 0
@@ -278,11 +284,11 @@ func TestASwarmTakesAGoodReleaseAndThrowsBackABadOne(t *testing.T) {
 	s.wait("1.1.0 done", func() bool { return s.status() == order.Finished })
 	s.wait("all on 1.1.0", s.all("1.1.0"))
 
-	star = filepath.Join(s.dir, "1.2.0.star")
-	bad := s.build("1.2.0", star)
+	star = filepath.Join(s.dir, sick+".star")
+	bad := s.build(sick, star)
 	s.publish(bad, star)
 	s.rollOut(bad)
-	s.wait("1.2.0 taken back", func() bool { return s.status() == order.Reverted })
+	s.wait("it is taken back", func() bool { return s.status() == order.Reverted })
 	s.wait("all on 1.1.0 again", s.all("1.1.0"))
 	o := s.op.View().Order
 	require.True(t, o.Quarantined(bad.Digest()))

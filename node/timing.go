@@ -17,6 +17,7 @@ type timing struct {
 	retry     time.Duration // try again what a peer could not do
 	heartbeat time.Duration // of raft
 	call      time.Duration // one request and its answer
+	dial      time.Duration // a member that is silent for so long when something is asked of it is out of reach
 	remember  time.Duration // write down where members were heard
 	dead      time.Duration // a voter not heard for so long may lose its seat
 	up        time.Duration // a member must be there for so long to get one
@@ -27,9 +28,9 @@ type timing struct {
 // noticed within seconds; on a mesh control traffic is kept low; local is for many
 // nodes on one machine.
 var timings = map[string]timing{
-	"lan":   {gossip.LAN, 30 * time.Second, 5 * time.Second, 2 * time.Second, time.Second, 10 * time.Second, 10 * time.Second, 5 * time.Minute, time.Minute, 18 * time.Second},
-	"mesh":  {gossip.Mesh, 30 * time.Second, 30 * time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 30 * time.Second, 10 * time.Minute, 2 * time.Minute, time.Minute},
-	"local": {gossip.Local, time.Second, time.Second, 300 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, time.Second, 10 * time.Second, 2 * time.Second, 2 * time.Second},
+	"lan":   {gossip.LAN, 30 * time.Second, 5 * time.Second, 2 * time.Second, time.Second, 10 * time.Second, 3 * time.Second, 10 * time.Second, 5 * time.Minute, time.Minute, 18 * time.Second},
+	"mesh":  {gossip.Mesh, 30 * time.Second, 30 * time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 8 * time.Second, 30 * time.Second, 10 * time.Minute, 2 * time.Minute, time.Minute},
+	"local": {gossip.Local, time.Second, time.Second, 300 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, 3 * time.Second, time.Second, 10 * time.Second, 2 * time.Second, 2 * time.Second},
 }
 
 // DefaultProfile is the profile of a node that names none.

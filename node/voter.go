@@ -145,8 +145,10 @@ func (w *voter) carry(ctx context.Context, r *consensus.Replica) error {
 		}
 		v := w.n.keeper.View()
 		if v.proven.Certificate != nil && r.Certified().Order.Pointer().Before(v.Pointer()) {
-			if err := r.AddCertified(v.proven); err != nil {
-				w.n.log.Debug("certified order not taken", "err", err)
+			for _, p := range knownOrders(v) { // changes of voters first: the newest may be of voters unknown there
+				if err := r.AddCertified(p); err != nil {
+					w.n.log.Debug("certified order not taken", "err", err)
+				}
 			}
 		}
 		select {
@@ -174,7 +176,9 @@ func (n *Node) answerSign(_ context.Context, peer envelope.Key, request []byte) 
 	if r == nil {
 		return nil, errNotReady
 	}
-	return nil, r.AddSignature(peer, s)
+	err = r.AddSignature(peer, s)
+	n.accuse(r)
+	return nil, err
 }
 
 // lead proposes while this node leads.

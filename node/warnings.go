@@ -31,6 +31,9 @@ func (n *Node) warnings(v *View, s *Status) []Warning {
 	warn(v.Order == nil, "no_voters", "switch on robots that are off, or let more in: starling invite, then on each starling join FILE; for a smaller swarm: starling begin", "%s", s.Quorum.Text)
 	warn(v.Order != nil && !s.Quorum.OK, "no_quorum", noQuorumNext(s), "nothing new can start: %s", s.Quorum.Text)
 	warn(v.Order != nil && v.Order.Level > order.Level, "too_old", "update starling on this machine", "the swarm is at feature level %d, this build reads up to %d", levelOf(v), order.Level)
+	for _, e := range n.hostile(v) {
+		warn(true, "signed_twice", "look at that machine, and take it out: starling node revoke "+e.Member, "%s; one such voter decides nothing, a second one could", e.Text)
+	}
 	for _, c := range n.clones.recent() {
 		warn(true, "clone", "switch one of them off, delete the key in its state directory and join it again", "two machines run as %s, at %s and %s: a cloned card?", v.nameOf(c.Index), c.HostA, c.HostB)
 	}

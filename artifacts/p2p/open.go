@@ -225,7 +225,7 @@ func (h *Host) dialOne(ctx context.Context, addr string, peer envelope.Key) (*co
 	if err != nil {
 		return nil, err
 	}
-	p := &pulse{Conn: raw}
+	p := newPulse(raw)
 	mux, key, err := h.sec.upgrade(ctx, p, &peer)
 	if err != nil {
 		return nil, err

@@ -80,8 +80,10 @@ const (
 	// not, so that others get a turn.
 	StrangerAge = time.Minute
 
-	// handshakeTimeout bounds proving keys, which takes four round trips and 4 KB.
-	handshakeTimeout = 10 * time.Second
+	// handshakeTimeout bounds proving keys, which takes four round trips and 4 KB. On a
+	// full radio a round trip takes seconds; a handshake that is given up there is
+	// begun anew, and keeps the radio full.
+	handshakeTimeout = 30 * time.Second
 	// openTimeout bounds agreeing on a stream's protocol on a live connection.
 	openTimeout = 30 * time.Second
 	// maxHandshakes bounds unfinished incoming connections; above it new ones are

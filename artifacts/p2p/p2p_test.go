@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,7 +25,21 @@ import (
 	"github.com/starling-swarm/starling/artifacts/envelope"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Goroutines that were told to end take their time on a busy machine.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		err := goleak.Find()
+		for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); {
+			err = goleak.Find()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 // tongue is the protocol of the tests; its handler sends back what it hears.
 const tongue = "/test/echo/1"
@@ -97,7 +112,7 @@ func (b *book) start(t *testing.T, n int, edit func(*Config), handle ...func(*Ho
 }
 
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -334,11 +349,14 @@ func TestPeerRestarts(t *testing.T) {
 				addr = z.Addr().String()
 			}
 			l, err := net.Listen("tcp", addr)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				t.Skip("another process was given the port in this very moment")
+			}
 			require.NoError(t, err)
 			again := b.start(t, 2, func(c *Config) { c.Listener = l })
 			start := time.Now()
 			require.NoError(t, roundTrip(soon(t), a, again.Key(), 10))
-			require.Less(t, time.Since(start), 2*time.Second)
+			require.Less(t, time.Since(start), keepAlive, "nothing had to time out")
 			require.NoError(t, roundTrip(soon(t), again, a.Key(), 10))
 		})
 	}
@@ -469,7 +487,7 @@ func TestGarbageInsteadOfAProtocol(t *testing.T) {
 	defer c.Close()
 	_, err = c.Write(slices.Repeat([]byte{0xfe}, 4096))
 	require.NoError(t, err)
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Minute)))
 	_, err = io.Copy(io.Discard, c)
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it is sent away")
 }

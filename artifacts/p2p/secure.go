@@ -10,7 +10,6 @@ import (
 	"math/big"
 	"net"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -31,13 +30,17 @@ import (
 const (
 	// windowBytes is what one stream may have in flight: 160 Mbit/s at 50 ms.
 	windowBytes = 1 << 20
-	// keepAlive finds dead connections and keeps radio routes open.
-	keepAlive = 15 * time.Second
+	// keepAlive finds connections that died while a stream on them waits in silence;
+	// where an answer is due, Open watches. A swarm of a hundred has a thousand
+	// connections: asked four times a minute, as they once were, they alone fill a
+	// third of a radio mesh's air.
+	keepAlive = 2 * time.Minute
 	// stallTimeout is how long one write or an answer to a keep-alive may take;
 	// longer than 64 KiB take at 0.05 Mbit/s.
 	stallTimeout = 30 * time.Second
-	// rttInterval is how often yamux measures round trips to size its windows.
-	rttInterval = time.Minute
+	// rttInterval is how often yamux measures round trips to size its windows, after
+	// it has at the start.
+	rttInterval = 30 * time.Minute
 )
 
 // A security turns raw connections into authenticated ones that carry streams.
@@ -95,28 +98,6 @@ func timeless() *x509.Certificate {
 		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	}
 }
-
-// A pulse is a raw connection that counts what it hears, so that a dead one can
-// be told from a busy one.
-type pulse struct {
-	net.Conn
-	heard atomic.Int64 // bytes read
-}
-
-func (p *pulse) Read(b []byte) (int, error) {
-	n, err := p.Conn.Read(b)
-	p.heard.Add(int64(n))
-	return n, err
-}
-
-// sealed is the authenticated connection under the muxer. It closes the raw
-// connection without a TLS farewell, which could block on a dead link.
-type sealed struct {
-	net.Conn
-	raw *pulse
-}
-
-func (s sealed) Close() error { return s.raw.Close() }
 
 // upgrade proves keys over raw and starts the muxer. want is the peer that must
 // answer; nil is an incoming connection, from anybody. It closes raw on error

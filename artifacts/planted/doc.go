@@ -19,7 +19,7 @@ type Bug struct {
 	Breaks string
 }
 
-// Bugs are all that can be planted, one at least for each family of invariants.
+// Bugs are all that can be planted, one at least for each invariant.
 func Bugs() []Bug {
 	return []Bug{
 		{"quorum-of-one", "a certificate needs one signature", "one-order"},
@@ -39,5 +39,11 @@ func Bugs() []Bug {
 		{"keep-quarantined", "a robot keeps a release that was taken back", "converges-after-heal"},
 		{"wait-for-all", "a batch waits for robots that are off", "waits-for-nobody"},
 		{"dead-voters-stay", "a dead voter keeps its seat", "voters-at-last"},
+		{"forget-votes", "a voter that starts again has forgotten its term and vote", "one-leader"},
+		{"second-genesis", "a genesis is written until the first decision, each time anew, and the last one counts", "one-generation"},
+		{"any-variant", "a robot that no variant matches gets the first one", "only-agreed-bytes"},
+		{"wide-meta", "gossip metadata carries a digest", "within-caps"},
+		{"leak-streams", "connections between voters count as open after their end", "one-leader-at-last"},
+		{"far-behind", "whoever missed more than eight orders is handed none", "newest-order-at-last"},
 	}
 }

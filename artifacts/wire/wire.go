@@ -2,11 +2,12 @@
 //
 // A stream of Protocol carries one image one way. The robot that fetches opens it
 // and says Hello: which image, which pieces it has. The robot that serves answers
-// with its own Hello, and both tell each other of further pieces with Have, and
-// with Lost of pieces that turned out damaged. The fetcher sends Ask for a piece
-// and gets its missing chunks as Data. Each Ask is ended by exactly one Sent or
-// Refuse; Cancel asks for the end to come soon. A piece is not asked for again
-// before its end. A seed sends Offer: "this piece is yours to ask for".
+// with its own Hello, and tells of further pieces with Have, and with Lost of pieces
+// that turned out damaged. The fetcher tells the same to a seed, which counts
+// copies; others need not hear it. The fetcher sends Ask for a piece and gets its
+// missing chunks as Data. Each Ask is ended by exactly one Sent or Refuse; Cancel
+// asks for the end to come soon. A piece is not asked for again before its end. A
+// seed sends Offer: "this piece is yours to ask for".
 //
 // A frame is a length (4 bytes, big-endian, of what follows), a type (1 byte) and
 // a body: deterministic CBOR, or for Data a short header and the chunk's bytes.

@@ -16,7 +16,7 @@ import (
 )
 
 // demoLimit ends a demo that hangs.
-const demoLimit = 3 * time.Minute
+const demoLimit = 5 * time.Minute
 
 // demoOptions are the flags of the demo.
 type demoOptions struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -27,7 +28,15 @@ type demoSummary struct {
 	ShipSeconds   float64            `json:"ship_seconds"`
 	RevertSeconds float64            `json:"revert_seconds"`
 	TotalSeconds  float64            `json:"total_seconds"`
+	Phases        []demoPhase        `json:"phases"` // of all robots with 1.1, oldest first
 	Facts         []demoFact         `json:"facts"`
+}
+
+// demoPhase is a robot that came to a phase of 1.1, by its own record.
+type demoPhase struct {
+	Seconds float64 `json:"seconds"` // since the demo began
+	Robot   string  `json:"robot"`
+	Phase   string  `json:"phase"`
 }
 
 // demoFact is one claim and whether it held.
@@ -106,6 +115,9 @@ func (d *demo) gather(all map[string]records) {
 			d.summary.Running[name] = here[0].Running.Version + " " + here[0].Running.Digest.Short()
 		}
 		for _, e := range rec.events {
+			if e.Kind == "phase" && e.Release == "1.1" {
+				d.summary.Phases = append(d.summary.Phases, demoPhase{e.Time.Sub(d.began).Seconds(), name, e.Phase})
+			}
 			if e.Kind == "leader" {
 				reigns = append(reigns, reign{name, e.Time.UnixNano()})
 			}
@@ -114,6 +126,9 @@ func (d *demo) gather(all map[string]records) {
 			}
 		}
 	}
+	slices.SortFunc(d.summary.Phases, func(a, b demoPhase) int {
+		return cmp.Or(cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Robot, b.Robot))
+	})
 	slices.SortFunc(reigns, func(a, b reign) int { return int(a.at - b.at) })
 	for _, r := range reigns {
 		d.summary.Leaders = append(d.summary.Leaders, r.name)

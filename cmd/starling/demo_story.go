@@ -284,7 +284,7 @@ func (d *demo) shipBad(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	if err := d.startRollout(ctx, "1.2", "4s"); err != nil {
+	if err := d.startRollout(ctx, "1.2", "10s"); err != nil {
 		return err
 	}
 	d.say("release 1.2 shipped: it starts well and fails two seconds later")

@@ -131,14 +131,20 @@ func (c *cli) invite(ctx context.Context, o inviteOptions) error {
 
 func (c *cli) beginCommand() *cobra.Command {
 	var voters int
+	var after uint32
 	cmd := &cobra.Command{
 		Use:   "begin",
 		Short: "Start a swarm of fewer than four robots",
 		Long: `Start the swarm's first generation with fewer voters than the usual four. With 4
 voters one may fail or lie; with 1 or 2 none may. The operator's node takes a seat
-if robots are missing. More voters join by themselves later.`,
+if robots are missing. More voters join by themselves later.
+
+With --after, end a generation whose quorum is gone for good, or go on with a part of
+the swarm that has moved away: name the generation that starling status shows. What was
+decided stays; a rollout under way is over. Whoever hears of the new generation follows
+no order of the old one, so be sure that its voters do not come back to another half.`,
 		Example: `  starling begin --voters 1
-  starling begin --voters 3
+  starling begin --voters 4 --after 1
   starling begin --voters 2 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -147,7 +153,12 @@ if robots are missing. More voters join by themselves later.`,
 				return err
 			}
 			defer cl.Close()
-			out, err := cl.Begin(cmd.Context(), voters)
+			var out *api.Outcome
+			if after > 0 {
+				out, err = cl.BeginAnew(cmd.Context(), after, voters)
+			} else {
+				out, err = cl.Begin(cmd.Context(), voters)
+			}
 			if err != nil {
 				return err
 			}
@@ -155,5 +166,6 @@ if robots are missing. More voters join by themselves later.`,
 		},
 	}
 	cmd.Flags().IntVar(&voters, "voters", 3, "how many voters, 1 to 7")
+	cmd.Flags().Uint32Var(&after, "after", 0, "the generation to end; 0 starts the first")
 	return cmd
 }

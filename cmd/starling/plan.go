@@ -243,7 +243,7 @@ func (c *cli) sayPlan(v *view, p *prospect) {
 		p.plan.Component, from, p.plan.Release.Version, p.preview.Robots, p.preview.BatchSize, bytesWords(int64(p.bytes(v))))
 	rows := [][]string{{"STAGE", "ROBOTS", "BATCHES", "MAY FAIL", "SOAK", "OPENS AFTER", "NAMES"}}
 	if p.plan.Sim {
-		rows = append(rows, []string{"sim", "-", "-", "-", "-", "", "waits for: starling report sign --stage sim"})
+		rows = append(rows, []string{"sim", "-", "-", "-", "-", "", "waits for: netsim rehearse, or starling report sign --stage sim"})
 	}
 	for _, s := range p.preview.Stages {
 		name, names := s.Stage.String(), strings.Join(short(v.roster.Names(s.Robots), 8), " ")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
+	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/consensus/rollout"
@@ -44,6 +45,7 @@ var causes = []struct {
 	{rollout.ErrExpired, api.Refused, "make a new plan: starling rollout plan"},
 	{manifest.ErrInvalid, api.Usage, "correct what it names and build again"},
 	{join.ErrInvite, api.Usage, "ask the operator for a new invite: starling invite"},
+	{canonical.ErrTooLarge, api.Usage, "look for the right file"},
 	{fs.ErrNotExist, api.Usage, "check the path"},
 	{fs.ErrPermission, api.Failed, "check who owns it"},
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/consensus/rollout"
+	"github.com/starling-swarm/starling/node/api"
 )
 
 func (c *cli) reportSubmit() *cobra.Command {
@@ -41,9 +42,34 @@ func (c *cli) submitReport(ctx context.Context, path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	c.note("%s report by %s on %s: %d of %d runs failed; %s", r.Stage, r.By, r.Release.Short(), r.Failed, r.Runs, r.Summary)
+	if err := v.waitsFor(r, path); err != nil {
+		return err
+	}
 	out, err := c.propose(ctx, v, &rollout.Decision{Format: rollout.DecisionFormat, Kind: rollout.KindReport, Report: data})
 	if err != nil {
 		return err
 	}
 	return c.answer(out, func() { c.say("%s", out.Text); c.next("starling rollout explain") })
+}
+
+// waitsFor refuses a report that nothing waits for, in names instead of digests. The
+// voters look for themselves.
+func (v *view) waitsFor(rep *rollout.Report, path string) error {
+	about := rep.Release.Short()
+	for _, l := range v.trust.Releases() {
+		if l.Ref.Digest == rep.Release {
+			about = fmt.Sprintf("%s %s", l.Component, l.Ref)
+		}
+	}
+	r, err := v.current(0)
+	switch {
+	case err != nil:
+		return err
+	case r.Final:
+		return problem(api.Refused, "starling rollout start", "%s is about %s, and no rollout waits for a report: the last, %d of %s %s, is %s", path, about, r.ID, r.Component, &r.Release, r.Status)
+	case r.Release.Digest != rep.Release:
+		return problem(api.Refused, fmt.Sprintf("bring a report about %s %s", r.Component, r.Release.Version),
+			"%s is about %s, and rollout %d is of %s %s (%s)", path, about, r.ID, r.Component, &r.Release, r.Release.Digest.Short())
+	}
+	return nil
 }

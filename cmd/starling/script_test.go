@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds a wait of a script.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 func TestScripts(t *testing.T) {
 	params := testscript.Params{
@@ -40,8 +40,25 @@ func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Log("short: the scripts with a live swarm skip themselves")
 		params.Condition = func(cond string) (bool, error) { return cond == "short", nil }
+	} else {
+		withNetsim(t, &params)
 	}
 	testscript.Run(t, params)
+}
+
+// withNetsim lets scripts call the simulator too: built here, but run where its sources
+// are not, so that it does not build itself once more for runs that replay exactly.
+func withNetsim(t *testing.T, params *testscript.Params) {
+	dir := t.TempDir()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "../netsim").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build netsim: %v\n%s", err, out)
+	}
+	setup := params.Setup
+	params.Setup = func(e *testscript.Env) error {
+		e.Setenv("PATH", dir+string(os.PathListSeparator)+e.Getenv("PATH"))
+		return setup(e)
+	}
 }
 
 // exits CODE starling ARGS… runs a command that must end with this code. What it

@@ -91,6 +91,7 @@ func (c *cli) ship(ctx context.Context, args []string, o *buildOptions, k *knobs
 	if p, err = complete(ctx, v, p); err != nil { // the same plan, so the same robots
 		return err
 	}
+	c.packFor(ctx, v, p)
 	r, err := c.start(ctx, v, p, h)
 	if err != nil {
 		return err

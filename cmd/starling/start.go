@@ -86,6 +86,7 @@ func (c *cli) startAsked(ctx context.Context, v *view, p *prospect) (*node.Rollo
 		}
 	}
 	c.warnUnserved(ctx, v, p)
+	c.packFor(ctx, v, p)
 	h, err := c.home()
 	if err != nil {
 		return nil, err

@@ -80,6 +80,7 @@ func (s *swarm) throwBack(from, to string) {
 	rel := s.publish(to, "sleep 0.3\necho 'navigation lost its heartbeat' > \"$STARLING_DATA/health\"\nexec sleep 600")
 	plan := s.plan(rel)
 	plan.CanaryMin, plan.CanaryGate.MaxFailures = 2, 1
+	plan.MinHealthySeconds = 30 // a payload that is slow to fall ill must not be committed before
 	canaries := s.canaries(plan, rel)
 	require.Len(s.t, canaries, 2)
 	faults := []*fault{

@@ -74,8 +74,8 @@ components:
   app:
     grace: 1s
     min_healthy: 1s
-    healthy_deadline: 20s
-    probes: [{name: health, file: health, contains: ok, every: 100ms, fail_after: 2, start_after: 10s}]
+    healthy_deadline: 60s
+    probes: [{name: health, file: health, contains: ok, every: 100ms, fail_after: 2, start_after: 30s}]
 `
 
 // newRobot writes the configuration of a robot that joins with the invite.
@@ -252,13 +252,13 @@ func (r *robot) payloads() []payload {
 // environ is the environment of a process. It is empty for the moment in which a
 // process becomes another program, so an empty one is read again.
 func environ(pid int) []string {
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); runtime.Gosched() {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 		if len(data) > 0 {
 			return strings.Split(string(data), "\x00")
 		}
-		if err != nil {
-			break
+		if s, ok := readStat(pid); err != nil || !ok || s.state == "Z" {
+			break // it has ended
 		}
 	}
 	return nil
@@ -279,7 +279,7 @@ func (r *robot) killPayloads() {
 	for _, p := range r.payloads() {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // gone already is as good
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for len(r.payloads()) > 0 && time.Now().Before(deadline) {
 		runtime.Gosched()
 	}

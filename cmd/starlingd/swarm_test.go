@@ -31,7 +31,7 @@ import (
 const (
 	swarmName = "orchard-3"
 	// patience bounds each wait. Everything takes seconds; a loaded machine is slow.
-	patience = 60 * time.Second
+	patience = 5 * time.Minute
 )
 
 // swarm is an operator's node in this process and robots in processes of their own,
@@ -177,7 +177,7 @@ func (s *swarm) plan(rel *released) *rollout.Plan {
 	p.WaveGate = rollout.Gate{OnFail: rollout.Hold}
 	p.SoakGate = rollout.Gate{OnFail: rollout.Hold}
 	p.Waves, p.BatchPermille = []uint16{1000}, 500
-	p.MinHealthySeconds, p.HealthyDeadlineSeconds, p.SilenceDeadlineSeconds, p.InstallDeadlineSeconds = 1, 20, 60, 60
+	p.MinHealthySeconds, p.HealthyDeadlineSeconds, p.SilenceDeadlineSeconds, p.InstallDeadlineSeconds = 1, 60, 90, 60
 	p.Prefetch = rollout.FetchAll
 	return &p
 }

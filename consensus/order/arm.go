@@ -23,6 +23,9 @@ type Armed struct {
 	Component  string          `cbor:"6,keyasint"`
 	Release    manifest.Digest `cbor:"7,keyasint"`
 	Empty      bool            `cbor:"8,keyasint"` // the robot runs nothing of this component yet
+	// Sequence is that of the robot's last health report before the question: a later
+	// one that says it is at rest ends what was granted.
+	Sequence uint64 `cbor:"9,keyasint"`
 }
 
 // Ack is one voter's answer to Armed. It is signed by the voter.

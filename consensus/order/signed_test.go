@@ -148,7 +148,7 @@ func TestDecodeCertificateRefuses(t *testing.T) {
 }
 
 func armed() *order.Armed {
-	return &order.Armed{Format: order.ArmFormat, Robot: 5, Nonce: [16]byte{1, 2, 3}, Generation: 2, Index: 4711, Order: sum("order"), Component: "nav", Release: sum("1.5.0"), Empty: true}
+	return &order.Armed{Format: order.ArmFormat, Robot: 5, Nonce: [16]byte{1, 2, 3}, Generation: 2, Index: 4711, Order: sum("order"), Component: "nav", Release: sum("1.5.0"), Empty: true, Sequence: 3<<32 + 7}
 }
 
 func TestArmVectors(t *testing.T) {

@@ -58,6 +58,11 @@ func (s *State) step() (wait string) {
 	if open := s.unsettled(); len(open) > 0 {
 		return fmt.Sprintf("%s: %s of the open batch on the way", stageName(r.Stage, r.Wave), robots(open))
 	}
+	if why := s.stalled(); why != "" {
+		r.Open = nil // its robots had their time: resume excuses them
+		s.hold(ByStall, why)
+		return ""
+	}
 	if batch, why := s.nextBatch(); len(batch) > 0 {
 		s.openBatch(batch)
 		return ""

@@ -108,11 +108,10 @@ func (s *State) mayPass(g gate) string {
 	bad := minus(s.those(g.cohort, failed, lost), r.Excused)
 	good := s.those(intersect(g.cohort, r.Opened), committed, silent)
 	var quiet, soaked, short member.Set
-	var sum uint64
+	sum := s.exposure(good)
 	for _, i := range members(good) {
 		at, _ := r.record(i)
 		rec := &r.Records[at]
-		sum += uint64(rec.healthy())
 		switch {
 		case rec.healthy() >= g.SoakSeconds:
 			soaked = soaked.With(int(i))
@@ -134,10 +133,21 @@ func (s *State) mayPass(g gate) string {
 		return fmt.Sprintf("%s: no robot of variant %s has run it for %d s", g.name, missing, g.SoakSeconds)
 	case good.Count() > 0 && soaked.Count() == 0 && !subset(good, r.Excused):
 		return fmt.Sprintf("%s: all %d that committed have left before %d s", g.name, good.Count(), g.SoakSeconds)
-	case sum < g.ExposureSeconds:
+	case sum < g.ExposureSeconds && !subset(g.cohort, r.Excused):
 		return fmt.Sprintf("%s: %d of %d robot-seconds", g.name, sum, g.ExposureSeconds)
 	}
 	return ""
+}
+
+// exposure is how many seconds these robots have been healthy on the release together.
+// All of them have a record.
+func (s *State) exposure(robots member.Set) uint64 {
+	var sum uint64
+	for _, i := range members(robots) {
+		at, _ := s.Rollout.record(i)
+		sum += uint64(s.Rollout.Records[at].healthy())
+	}
+	return sum
 }
 
 // unproven is a variant of the cohort without a robot in soaked, unless all its
@@ -163,10 +173,5 @@ func (s *State) lacksEvidence() bool {
 	r := s.Rollout
 	g := r.gateOf(r.Stage, r.Wave)
 	good := s.those(intersect(g.cohort, r.Opened), committed, silent)
-	var sum uint64
-	for _, i := range members(good) {
-		at, _ := r.record(i)
-		sum += uint64(r.Records[at].healthy())
-	}
-	return sum < g.ExposureSeconds || (g.canary && r.unproven(g.cohort, good) != "")
+	return s.exposure(good) < g.ExposureSeconds || (g.canary && r.unproven(g.cohort, good) != "")
 }

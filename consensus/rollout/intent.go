@@ -107,14 +107,14 @@ func (r *Rollout) unfinished() error {
 	return nil
 }
 
-// pause holds a rollout in the operator's name. One held by its gate stays so: the
-// failure matters more to whoever looks.
+// pause holds a rollout in the operator's name. One held by its gate or by a stall
+// stays so: that matters more to whoever looks.
 func (s *State) pause(in *Intent) error {
 	r := s.Rollout
 	if err := r.unfinished(); err != nil {
 		return err
 	}
-	known := r.Held == ByGate || r.Held == ByReport || (r.Held == ByOperator && in.Reason == "")
+	known := r.Held == ByGate || r.Held == ByReport || r.Held == ByStall || (r.Held == ByOperator && in.Reason == "")
 	if !known {
 		s.hold(ByOperator, because("paused by the operator", in.Reason))
 	}
@@ -136,7 +136,7 @@ func (s *State) resume() error {
 		}
 	}
 	passed := r.Held == ByPass
-	r.BatchAt = s.Clock // the open batch gets its time again
+	r.BatchAt, r.StageAt = s.Clock, s.Clock // the open batch gets its time again, and the stage
 	r.Status, r.Held, r.Reason = order.Running, Nobody, ""
 	if passed {
 		s.enter(r.after(r.Stage, r.Wave))

@@ -87,6 +87,7 @@ const (
 	ByPass     HeldBy = 3 // the stage passed and its gate says hold
 	ByLease    HeldBy = 4 // no word of the operator
 	ByReport   HeldBy = 5 // a sim or hil report says failed
+	ByStall    HeldBy = 6 // the stage came to no end: nobody is left who could bring what its gate lacks
 )
 
 // A Rollout is the last rollout started, with all that Apply needs to go on.

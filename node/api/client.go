@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node"
@@ -124,6 +125,12 @@ func (c *Client) Import(ctx context.Context, path string) (*Imported, error) {
 	return post[Imported](ctx, c, "/v1/import", map[string]string{"path": path})
 }
 
+// Pack makes and serves the packs from one release to another, which are named by
+// their digests.
+func (c *Client) Pack(ctx context.Context, from, to manifest.Digest) (*node.Packs, error) {
+	return post[node.Packs](ctx, c, "/v1/packs", packRequest{From: from, To: to})
+}
+
 // Invite writes an invite into the operator's book.
 func (c *Client) Invite(ctx context.Context, q node.InviteRequest) (*join.Invite, error) {
 	return post[join.Invite](ctx, c, "/v1/invites", q)
@@ -142,6 +149,11 @@ func (c *Client) Revoke(ctx context.Context, id member.ID) (*node.Revocation, er
 // Begin starts generation 1 with this many voters.
 func (c *Client) Begin(ctx context.Context, voters int) (*Outcome, error) {
 	return post[Outcome](ctx, c, "/v1/begin", map[string]int{"voters": voters})
+}
+
+// BeginAnew ends a generation whose quorum is gone, and starts the next one.
+func (c *Client) BeginAnew(ctx context.Context, after uint32, voters int) (*Outcome, error) {
+	return post[Outcome](ctx, c, "/v1/begin", map[string]int{"voters": voters, "after": int(after)})
 }
 
 // Gate is how the interlock of a component stands.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip/member"
@@ -189,6 +190,20 @@ func (s *Server) postImport(r *http.Request) (any, error) {
 	}, nil
 }
 
+func (s *Server) postPack(r *http.Request) (any, error) {
+	var q packRequest
+	if err := input(r, &q); err != nil {
+		return nil, err
+	}
+	return s.n.Pack(r.Context(), q.From, q.To)
+}
+
+// packRequest names two releases by their digests.
+type packRequest struct {
+	From manifest.Digest `json:"from"`
+	To   manifest.Digest `json:"to"`
+}
+
 func (s *Server) postInvite(r *http.Request) (any, error) {
 	var q node.InviteRequest
 	if err := input(r, &q); err != nil {
@@ -217,10 +232,17 @@ func (s *Server) postRevoke(r *http.Request) (any, error) {
 
 func (s *Server) postBegin(r *http.Request) (any, error) {
 	var q struct {
-		Voters int `json:"voters"`
+		Voters int    `json:"voters"`
+		After  uint32 `json:"after"` // the generation to end; 0 starts the first
 	}
 	if err := input(r, &q); err != nil {
 		return nil, err
+	}
+	if q.After > 0 {
+		if err := s.n.BeginAnew(r.Context(), q.After, q.Voters); err != nil {
+			return nil, err
+		}
+		return &Outcome{Schema: DoneSchema, Text: fmt.Sprintf("generation %d starts with %d voters", q.After+1, q.Voters)}, nil
 	}
 	if err := s.n.Begin(r.Context(), q.Voters); err != nil {
 		return nil, err

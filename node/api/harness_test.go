@@ -44,7 +44,7 @@ func loopback(dir string) node.Config {
 // newLaptop founds the swarm orchard-3 and starts its operator's node. history is
 // what the node is to find in its history, one line of JSON each.
 func newLaptop(t *testing.T, history string) *laptop {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	l := &laptop{t: t, ctx: ctx, dir: filepath.Join(t.TempDir(), "op"), owner: newKey(t), operator: newKey(t)}
 	var err error

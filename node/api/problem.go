@@ -116,6 +116,7 @@ var causes = []struct {
 	{node.ErrNotOperator, Refused, "run it on the operator's laptop, while its agent runs: starling agent"},
 	{node.ErrNoMember, Usage, "starling node ls"},
 	{node.ErrNoRollout, Usage, "starling rollout ls"},
+	{node.ErrNoImage, Usage, "give the agent the image: starling release import FILE.star"},
 	{node.ErrNoDocument, Usage, "try again when more members are reachable"},
 	{node.ErrNotJoined, Usage, "starling join FILE"},
 	{node.ErrLocked, Locked, "stop the other process, or give this one another directory"},

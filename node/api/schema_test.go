@@ -30,7 +30,7 @@ func TestKeysOfTheAPI(t *testing.T) {
 		{node.StatusSchema, node.Status{}}, {node.NodesSchema, node.Nodes{}}, {node.ReleasesSchema, node.Releases{}},
 		{node.RolloutsSchema, node.Rollouts{}}, {node.RolloutDetailSchema, node.RolloutDetail{}}, {node.ExplainSchema, node.Explanation{}},
 		{node.GateSchema, node.GateView{}}, {"starling.revocation/v1", node.Revocation{}}, {"starling.halt/v1", node.Halting{}},
-		{"starling.imported/v1", api.Imported{}}, {api.DoneSchema, api.Outcome{}}, {"starling.health/v1", api.Health{}},
+		{"starling.imported/v1", api.Imported{}}, {node.PacksSchema, node.Packs{}}, {api.DoneSchema, api.Outcome{}}, {"starling.health/v1", api.Health{}},
 		{api.ProblemSchema, api.Problem{}}, {"event", node.Event{}}, {"gap", api.Gap{}}, {"invite", join.Invite{}},
 	} {
 		fmt.Fprintf(&b, "%s\n", v.schema)

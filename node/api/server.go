@@ -8,7 +8,7 @@
 //	GET  /v1/watch             (SSE; a whole status whenever it changes)
 //	GET  /v1/gate?component=C
 //	POST /v1/decisions /v1/trust /v1/halt                      (signed bytes)
-//	POST /v1/import /v1/invites /v1/begin /v1/gate /v1/rollback
+//	POST /v1/import /v1/packs /v1/invites /v1/begin /v1/gate /v1/rollback
 //	POST /v1/nodes/{id}/labels /v1/nodes/{id}/revoke
 //
 // Whoever may open the socket may look at everything. What changes the swarm
@@ -142,6 +142,7 @@ func (s *Server) routes() {
 	post("/v1/decisions", s.postDecision)
 	post("/v1/trust", s.postTrust)
 	post("/v1/import", s.postImport)
+	post("/v1/packs", s.postPack)
 	post("/v1/invites", s.postInvite)
 	post("/v1/nodes/{id}/labels", s.postLabels)
 	post("/v1/nodes/{id}/revoke", s.postRevoke)

@@ -38,7 +38,7 @@ func TestSystemdHearsFromTheNode(t *testing.T) {
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	require.NoError(t, err)
 	defer systemd.Close()
-	require.NoError(t, systemd.SetReadDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, systemd.SetReadDeadline(time.Now().Add(2*time.Minute)))
 	heard := func(want string) {
 		buf := make([]byte, 4096)
 		for {
@@ -77,7 +77,7 @@ func TestSystemdHearsFromTheNode(t *testing.T) {
 	cancel()
 	heard("STOPPING=1")
 	require.NoError(t, <-done)
-	require.Less(t, time.Since(begun), 5*time.Second)
+	require.Less(t, time.Since(begun), 30*time.Second, "nobody was there to wait for")
 	_, err = client.Status(t.Context())
 	require.Equal(t, 7, api.ExitCode(err))
 }

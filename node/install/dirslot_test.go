@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait for something that must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
+	"github.com/starling-swarm/starling/artifacts/delta"
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/order"
@@ -76,8 +77,9 @@ type MetaReply struct {
 }
 
 // A DocumentRequest asks for one document. Envelopes go by the digest of what
-// they sign, others by the digest of their bytes; the answer is the bytes, or
-// nothing if the other does not have it.
+// they sign, others by the digest of their bytes, and a notice of a pack by the two
+// images it leads between; the answer is the bytes, or nothing if the other does not
+// have it.
 type DocumentRequest struct {
 	Format uint            `cbor:"0,keyasint"`
 	Kind   DocumentKind    `cbor:"1,keyasint"`
@@ -95,6 +97,7 @@ const (
 	TrustDocument    DocumentKind = "trust"    // trust.Bundle
 	ReleaseDocument  DocumentKind = "release"  // manifest.Release
 	ManifestDocument DocumentKind = "manifest" // manifest.Manifest
+	DeltaDocument    DocumentKind = "delta"    // envelope of a delta.Notice
 )
 
 // Limit is the size of the largest document of kind k; zero for an unknown kind.
@@ -112,6 +115,8 @@ func (k DocumentKind) Limit() int {
 		return manifest.MaxReleaseBytes
 	case ManifestDocument:
 		return manifest.MaxBytes
+	case DeltaDocument:
+		return envelope.MaxBytes(envelope.Delta)
 	}
 	return 0
 }
@@ -128,6 +133,8 @@ func (k DocumentKind) Digest(data []byte) (manifest.Digest, error) {
 		kind = envelope.Roster
 	case TrustDocument, ReleaseDocument, ManifestDocument:
 		return manifest.Sum(data), nil
+	case DeltaDocument:
+		return delta.NameOf(data)
 	default:
 		return manifest.Digest{}, fmt.Errorf("document kind %q: %w", k, canonical.ErrMalformed)
 	}

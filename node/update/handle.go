@@ -74,6 +74,8 @@ func (u *Updater) onPrepared(e Event) {
 			u.deferPrep(e.Err)
 			if e.Space {
 				u.prepAt = u.now.Add(spaceBackoff)
+			} else {
+				u.askAgain()
 			}
 		}
 	case StageDone:
@@ -95,6 +97,7 @@ func (u *Updater) onPrepared(e Event) {
 		if answers(prepArm, e.Op) {
 			u.rec.Phase = member.Staged
 			u.deferPrep(e.Reason)
+			u.askAgain()
 		}
 	}
 }
@@ -104,6 +107,16 @@ func (u *Updater) deferPrep(reason string) {
 	u.prepTries++
 	u.prepAt = u.now.Add(backoff(u.prepTries))
 	u.rec.Reason, u.rec.Result = clip(reason), member.Deferred
+}
+
+// askAgain takes back that this robot is deferred while others have not had a few
+// chances to answer: they, or this robot, may just have started. Its batch goes on
+// without a deferred robot, and a canary is tried again only after ten minutes. Who
+// keeps failing is deferred at the latest by the plan's install deadline.
+func (u *Updater) askAgain() {
+	if u.prepTries < deferAfter {
+		u.rec.Result = member.Unknown
+	}
 }
 
 // onSaveFailed goes back to what is on disk: none of the actions after the Save

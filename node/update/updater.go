@@ -24,6 +24,7 @@ const (
 
 	maxStageFailures = 3                // that are nobody else's fault
 	maxMoves         = 12               // phases in one step; what is left waits for the next event
+	deferAfter       = 3                // failures in a row that others may mend within seconds
 	firstBackoff     = time.Second      // of whatever is tried again; it doubles
 	maxBackoff       = time.Minute      // but for a fetch without space
 	spaceBackoff     = 10 * time.Minute // space rarely comes by itself
