@@ -111,7 +111,7 @@ func (c *checks) earned(v *node.View, plan *shipped, r *order.Rollout, s passed)
 			t := c.past(p).term(r.Release.Digest)
 			turns = append(turns, turn{
 				robot: name, held: t.longest(time.Since(Start)), took: t.took, back: t.back,
-				here: robot.alive() != nil && v.Roster.At(member.Index(i)) != nil,
+				here: robot.stays() && v.Roster.At(member.Index(i)) != nil,
 			})
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starling-swarm/starling/netsim/disk"
+	"github.com/starling-swarm/starling/netsim/exact"
 	"github.com/starling-swarm/starling/netsim/scenario"
 	"github.com/starling-swarm/starling/netsim/scenario/strict"
 )
@@ -14,22 +16,22 @@ import (
 // does. It does not block for longer than the fault needs to come.
 type strike func(w *World, ctx context.Context, f *scenario.Fault, names []string) (lift func(), err error)
 
-// strikes are the faults that this simulator can bring, by their key. Missing are
-// clock (a bubble has one clock), disk_full and bad_write (nodes write real files).
-// Swizzle never comes here: it is counted out into clogs.
+// strikes are the faults that this simulator can bring, by their key. Swizzle never comes
+// here: it is counted out into clogs.
 var strikes = map[string]strike{
 	"partition": (*World).partition, "clog": (*World).clog, "loss": (*World).lossy, "bandwidth": (*World).throttle,
 	"delay": (*World).delay, "duplicate": (*World).duplicate, "reorder": (*World).reorder, "garble": (*World).garble, "mtu": (*World).mtu,
 	"crash": (*World).crash, "power_cut": (*World).powerCut, "restart": (*World).restart, "pause": (*World).pause, "slow_cpu": (*World).slowCPU,
 	"switch_off": (*World).switchOff, "behave": (*World).behave, "lie": (*World).lie,
+	"clock": (*World).wrongClock, "disk_full": (*World).diskFull, "bad_write": (*World).badWrite,
 	"move_voters": (*World).moveVoters, "move": (*World).move, "race": (*World).race,
 }
 
 // atOnce are the faults of the network itself: they may come before everybody is there.
 var atOnce = []string{"partition", "clog", "loss", "bandwidth", "delay", "duplicate", "reorder", "garble", "mtu"}
 
-// Unsupported lists what s asks for and this simulator cannot do, so that it is said
-// before anything starts.
+// Unsupported lists what s asks for and this simulator cannot do in any build, so that
+// it is said before anything starts.
 func Unsupported(s *scenario.Scenario) (list []string) {
 	for i := range s.Faults {
 		f := &s.Faults[i]
@@ -38,9 +40,16 @@ func Unsupported(s *scenario.Scenario) (list []string) {
 			list = append(list, fmt.Sprintf("faults[%d]: %s is not in this build", i, key))
 		}
 	}
-	for i := range s.Story {
-		if s.Story[i].Genesis != nil {
-			list = append(list, fmt.Sprintf("story[%d]: genesis is not in this build", i))
+	return list
+}
+
+// Missing lists what s asks for and this very program cannot do, for it is not built to
+// replay exactly: clocks and disks that go wrong are parts of the same build.
+func Missing(s *scenario.Scenario) (list []string) {
+	for i := range s.Faults {
+		key, _ := s.Faults[i].Action()
+		if key == "clock" && !exact.HasClocks() || slices.Contains(diskFaults, key) && !disk.Available() {
+			list = append(list, fmt.Sprintf("faults[%d]: %s needs a program that replays exactly, and this one is not built so", i, key))
 		}
 	}
 	return list

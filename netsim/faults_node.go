@@ -56,10 +56,11 @@ func (w *World) crash(ctx context.Context, f *scenario.Fault, names []string) (f
 func (w *World) powerCut(ctx context.Context, f *scenario.Fault, names []string) (func(), error) {
 	w.each(names, func(m *machine) {
 		w.atStep(m, f.PowerCut.Step, func() {
-			w.lose(m)
+			how := suddenly
 			if f.PowerCut.Torn {
-				w.truth.note(m.name, "power", "what it was writing is whole: torn writes are not in this build")
+				how = tearing
 			}
+			w.lose(m, how)
 			if f.PowerCut.Restart != nil {
 				w.later(ctx, *f.PowerCut.Restart+w.bootTime(m), func() { w.boot(ctx, m) })
 			}
@@ -68,10 +69,10 @@ func (w *World) powerCut(ctx context.Context, f *scenario.Fault, names []string)
 	return nil, nil
 }
 
-// lose is a loss of power: node, payloads and radio end, and nobody is told. What the
-// node has written stays, synced or not: the files are the host's own, and forget
-// nothing. What a write loses on real disks is tested with real processes.
-func (w *World) lose(m *machine) {
+// lose is a loss of power: node, payloads and radio end, and nobody is told. The disk
+// forgets what was not synced, unless its files are the host's own.
+func (w *World) lose(m *machine, how ending) {
+	w.cutDisk(m, how)
 	m.crash()
 	w.endPayloads(m)
 	m.host.PowerOff()
@@ -89,7 +90,7 @@ func (w *World) shutDown(ctx context.Context, m *machine) {
 	if err := m.off(ctx); err != nil && ctx.Err() == nil {
 		w.truth.note(m.name, "goodbye", "not everybody heard it: %v", err)
 	}
-	w.lose(m)
+	w.lose(m, inOrder)
 }
 
 // restart shuts machines down in order and boots them again.
@@ -108,7 +109,7 @@ func (w *World) switchOff(ctx context.Context, f *scenario.Fault, names []string
 	var off sync.WaitGroup
 	w.each(names, func(m *machine) {
 		if f.SwitchOff.Silent {
-			w.lose(m)
+			w.lose(m, suddenly)
 		} else {
 			off.Go(func() { w.shutDown(ctx, m) })
 		}

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/starling-swarm/starling/netsim/disk"
+	"github.com/starling-swarm/starling/netsim/exact"
 	"github.com/starling-swarm/starling/netsim/fabric"
 	"github.com/starling-swarm/starling/node"
 )
@@ -17,9 +20,11 @@ const stopping = 20 * time.Second
 // A machine is one computer: what outlives its node, and the node that runs on it
 // now. The story's goroutine starts and ends it; a fail point may end it too.
 type machine struct {
-	name string
-	host *fabric.Host
-	cfg  node.Config
+	name   string
+	host   *fabric.Host
+	cfg    node.Config
+	number exact.Machine // whose clock the node reads
+	disk   *disk.Disk    // nil if its files are the host's own
 
 	mu   sync.Mutex
 	life *life // guarded by mu: nil while the machine is off
@@ -34,6 +39,7 @@ type life struct {
 	since time.Time
 	gone  chan struct{} // closed when the node has ended and is closed
 	err   error         // why Run ended; read after gone
+	bye   atomic.Bool   // it is being switched off, and says so
 }
 
 // start boots the machine. It waits for the end of the life before: a dead
@@ -53,7 +59,10 @@ func (m *machine) start(ctx context.Context) error {
 		}
 	}
 	m.host.Start()
-	n, err := node.New(m.cfg)
+	m.powerOn(m.lives() == 0)
+	var n *node.Node
+	var err error
+	exact.As(m.number, func() { n, err = node.New(m.cfg) })
 	if err != nil {
 		return fmt.Errorf("start %s: %w", m.name, err)
 	}
@@ -63,11 +72,13 @@ func (m *machine) start(ctx context.Context) error {
 	m.life, m.last = l, l
 	m.born++
 	m.mu.Unlock()
-	go func() {
-		defer close(l.gone)
-		l.err = errors.Join(n.Run(ctx), n.Close())
-		cancel()
-	}()
+	exact.As(m.number, func() {
+		go func() {
+			defer close(l.gone)
+			l.err = errors.Join(n.Run(ctx), n.Close())
+			cancel()
+		}()
+	})
 	return nil
 }
 
@@ -92,6 +103,7 @@ func (m *machine) off(ctx context.Context) error {
 	if l == nil {
 		return nil
 	}
+	l.bye.Store(true)
 	leaving, cancel := context.WithTimeout(ctx, stopping)
 	defer cancel()
 	err := l.node.Leave(leaving)
@@ -109,6 +121,12 @@ func (m *machine) alive() *life {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.life
+}
+
+// stays reports whether the machine is on and has not said goodbye.
+func (m *machine) stays() bool {
+	l := m.alive()
+	return l != nil && !l.bye.Load()
 }
 
 // lastLife is the life that the machine lives, or lived last; nil before the first.

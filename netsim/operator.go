@@ -16,6 +16,7 @@ import (
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip/member"
+	"github.com/starling-swarm/starling/netsim/exact"
 	"github.com/starling-swarm/starling/netsim/scenario"
 	"github.com/starling-swarm/starling/node"
 	"github.com/starling-swarm/starling/node/halt"
@@ -209,7 +210,7 @@ func (o *operator) publish(ctx context.Context, r *release) error {
 	if l, ok := have.Release(r.Component, r.Version); ok && l.Ref == r.Ref() {
 		return nil
 	}
-	b, err := trust.Publish(have.Bundle(), []*manifest.Release{r.Release}, o.signers(), time.Now())
+	b, err := trust.Publish(have.Bundle(), []*manifest.Release{r.Release}, o.signers(), o.clock())
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", r.Version, err)
 	}
@@ -238,7 +239,8 @@ func (o *operator) ship(ctx context.Context, r *release, s *scenario.Ship) error
 	if x := v.Order.Rollout; o.w.isGiven(r) && x != nil && x.Release == r.Ref() { // a try before has brought it
 		return o.vouch(ctx, r)
 	}
-	p, err := o.w.plan(r, s)
+	var p *rollout.Plan
+	exact.As(o.number, func() { p, err = o.w.plan(r, s) })
 	if err != nil {
 		return err
 	}

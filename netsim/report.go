@@ -34,7 +34,8 @@ type Report struct {
 	// Digest is over every packet, every piece of a stream, and every note.
 	Digest  string  `json:"digest"`
 	Virtual float64 `json:"virtual_seconds"`
-	Wall    float64 `json:"wall_seconds"` // real time, with the start of the process
+	Wall    float64 `json:"wall_seconds"`          // real time, with the start of the process
+	CPU     float64 `json:"cpu_seconds,omitempty"` // of the process, and of the kernel for it
 	Memory  int64   `json:"peak_rss_bytes,omitempty"`
 	Nodes   int     `json:"nodes"`
 	Robots  int     `json:"robots"`

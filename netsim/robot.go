@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/netsim/exact"
 	"github.com/starling-swarm/starling/netsim/scenario"
 	"github.com/starling-swarm/starling/node"
 	"github.com/starling-swarm/starling/node/install"
@@ -53,27 +54,28 @@ func (p *payload) Install(ctx context.Context, what install.Payload) error {
 	return p.Driver.Install(ctx, what)
 }
 
-// Activate is the moment of truth: what is in the slot will run.
+// Activate is the moment of truth: what is in the slot will run. The truth has the right
+// time, whatever the robot's clock shows.
 func (p *payload) Activate(ctx context.Context, to install.Payload, back bool) error {
-	p.w.truth.activates(p, to, back)
+	exact.As(0, func() { p.w.truth.activates(p, to, back) })
 	return p.Driver.Activate(ctx, to, back)
 }
 
 // Start is the same after a restart.
 func (p *payload) Start(ctx context.Context, what install.Payload) error {
-	p.w.truth.starts(p, what)
+	exact.As(0, func() { p.w.truth.starts(p, what) })
 	return p.Driver.Start(ctx, what)
 }
 
 // Commit ends a trial.
 func (p *payload) Commit(ctx context.Context, what install.Payload) error {
-	p.w.truth.commits(p, what)
+	exact.As(0, func() { p.w.truth.commits(p, what) })
 	return p.Driver.Commit(ctx, what)
 }
 
 // Stop ends the payload.
 func (p *payload) Stop(ctx context.Context) error {
-	p.w.truth.stops(p)
+	exact.As(0, func() { p.w.truth.stops(p) })
 	return p.Driver.Stop(ctx)
 }
 
@@ -109,7 +111,7 @@ func (r *robot) failPoint(step string) {
 	}
 	r.mu.Unlock()
 	if die != nil {
-		die()
+		exact.As(0, die)
 		runtime.Goexit() // a dead process does nothing more here
 	}
 }

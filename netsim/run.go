@@ -40,8 +40,13 @@ type Options struct {
 }
 
 const (
-	lookEvery  = time.Second
-	quietEvery = 15 * time.Second // of virtual time between two collections of garbage
+	lookEvery = time.Second
+	// Garbage is collected when the network has carried so much, for garbage comes of
+	// work, or at the latest after so much virtual time. What the runtime knows of its
+	// heap would be a better measure, but it differs a little from run to run, and when
+	// a collection happens must not.
+	quietAfter = 15_000 // events of the network
+	quietEvery = 3 * time.Minute
 )
 
 var routings = map[string]fabric.Routing{"none": fabric.None, "mesh": fabric.Mesh, "star": fabric.Star}
@@ -68,20 +73,23 @@ func (o Options) withDefaults() Options {
 
 // newWorld is a world before anything happens in it.
 func newWorld(s *scenario.Scenario, o Options) (*World, error) {
-	if list := Unsupported(s); len(list) > 0 {
+	if list := append(Unsupported(s), Missing(s)...); len(list) > 0 {
 		return nil, fmt.Errorf("%s: %s", s.Name, strings.Join(list, "; "))
 	}
 	if s.Seed != o.Seed {
 		s = s.Clone()
 		s.Seed = o.Seed // it decides places and ways too
 	}
+	clocks, err := windClocks(s)
+	if err != nil {
+		return nil, err
+	}
 	w := &World{
-		scenario: s, seed: o.Seed, swarm: "netsim", dir: o.Dir, log: o.Log, trace: exact.NewWriter(nil), events: o.Trace,
+		scenario: s, clocks: clocks, seed: o.Seed, swarm: "netsim", dir: o.Dir, log: o.Log, trace: exact.NewWriter(nil), events: o.Trace,
 		byName: map[string]*machine{}, counters: map[string]uint64{}, watch: newWatch(), given: o.Plan, populated: make(chan struct{}),
 	}
 	w.truth, w.checks = newTruth(w), newChecks(w)
 	w.owner = w.draw("owner").key()
-	var err error
 	if w.moves, err = newMoves(s, o.Files); err != nil {
 		return nil, err
 	}
@@ -96,7 +104,7 @@ func newWorld(s *scenario.Scenario, o Options) (*World, error) {
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return nil, err
 	}
-	return w, nil
+	return w, w.insertDisks()
 }
 
 // run plays the scenario to its end.
@@ -139,7 +147,7 @@ func (w *World) play(ctx context.Context, o Options) error {
 	}()
 	go w.drive(ctx)
 	said := 0
-	for next := Start.Add(quietEvery); ; {
+	for last, carried := Start, uint64(0); ; {
 		w.look()
 		for _, n := range w.truth.since(said) {
 			said++
@@ -164,8 +172,8 @@ func (w *World) play(ctx context.Context, o Options) error {
 				o.Beat(w.beat())
 			}
 		}
-		if time.Now().After(next) {
-			next = time.Now().Add(quietEvery)
+		if n := w.net.Happened(); n-carried >= quietAfter || time.Since(last) >= quietEvery {
+			last, carried = time.Now(), n
 			exact.Quiet()
 		}
 		time.Sleep(lookEvery)

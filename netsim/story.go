@@ -2,6 +2,7 @@ package netsim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -155,6 +156,8 @@ func (w *World) act(ctx context.Context, s *scenario.Step) error {
 		return nil
 	case s.Invite != nil:
 		return w.inviteLate(context.WithoutCancel(ctx), s.Invite)
+	case s.Genesis != nil:
+		return w.beginAnew(ctx, o, s.Genesis)
 	}
 	key, _ := s.Action()
 	return fmt.Errorf("the simulator cannot do %q yet", key)
@@ -170,6 +173,23 @@ func (w *World) rollback(ctx context.Context, o *operator, s *scenario.Rollback)
 		in.To = r.Ref()
 	}
 	return o.say(ctx, in)
+}
+
+// beginAnew starts the next generation, once however often it is tried.
+func (w *World) beginAnew(ctx context.Context, o *operator, s *scenario.Genesis) error {
+	n, err := o.on()
+	if err != nil {
+		return err
+	}
+	v := n.View()
+	if v.Order == nil {
+		return errors.New("no generation has started")
+	}
+	voters := s.Voters
+	if voters == 0 {
+		voters = w.scenario.World.Voters.Count
+	}
+	return n.BeginAnew(ctx, v.Order.Generation, voters)
 }
 
 // inviteLate switches late groups on.

@@ -85,11 +85,11 @@ func (t *truth) add(n Note) {
 	}
 }
 
-// says writes down what a node has said of itself, when it said so.
-func (t *truth) says(machine string, e node.Event) {
+// says writes down what a node has said of itself, and when it did.
+func (t *truth) says(at time.Duration, machine string, e node.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.add(Note{e.Time.Sub(Start), machine, e.Kind, e.Text})
+	t.add(Note{at, machine, e.Kind, e.Text})
 }
 
 // since returns the notes from number n on.

@@ -129,7 +129,8 @@ func (w *World) look() {
 // heard takes what a node says of itself. Events of an earlier life, which it read
 // from its history, have been heard before.
 func (w *World) heard(m *machine, e node.Event, l *life) {
-	if e.Time.Before(l.since) {
+	lived := e.Time.Sub(l.since)
+	if lived < 0 || w.clocks && e.Time == e.Time.Round(0) { // with a clock of its own, only what it read is without a monotonic part
 		return
 	}
 	switch e.Kind {
@@ -147,7 +148,7 @@ func (w *World) heard(m *machine, e node.Event, l *life) {
 	case "order":
 		return // sees tells it once, not once for each node
 	}
-	w.truth.says(m.name, e)
+	w.truth.says(l.since.Add(lived).Sub(Start), m.name, e)
 	w.checks.hears(m, e)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/rollout"
+	"github.com/starling-swarm/starling/netsim/disk"
 	"github.com/starling-swarm/starling/netsim/exact"
 	"github.com/starling-swarm/starling/netsim/fabric"
 	"github.com/starling-swarm/starling/netsim/scenario"
@@ -40,6 +41,9 @@ type World struct {
 	checks   *checks
 	watch    *watch
 	moves    *moves
+	disks    *disk.Set     // nil if files are the host's own
+	reserves bool          // nodes hold space back: disks will fill
+	clocks   bool          // each machine has its own
 	given    *rollout.Plan // of a rehearsal; else nil
 
 	populated chan struct{} // closed when all who are not late are there
@@ -136,14 +140,18 @@ func (w *World) machine(m *machine, name, radio string, reach float64) error {
 	}
 	ip := host.IP()
 	m.name, m.host = name, host
+	if w.disks != nil {
+		m.disk = w.disks.Add(name)
+	}
 	m.cfg = node.Config{
 		Dir: filepath.Join(w.dir, name), Name: name, Network: host, Advertise: ip, Profile: w.scenario.World.Profile,
 		Gossip: net.JoinHostPort(ip, "7946"), Bulk: net.JoinHostPort(ip, "7947"), Control: net.JoinHostPort(ip, "7948"),
-		Log: w.log.With("me", name), NoReserve: true, // disks fill by fault only
+		Log: w.log.With("me", name), NoReserve: !w.reserves, // disks fill by fault only
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.byName[name] = m
+	m.number = exact.Machine(len(w.byName))
 	return nil
 }
 

@@ -24,7 +24,8 @@ import (
 // runtime, are a process's. Its processes need one core each.
 type engine struct {
 	program string
-	loose   error // why runs will not be exact; nil if they will
+	held    *os.File // program, held open; nil if it is used by its path
+	loose   error    // why runs will not be exact; nil if they will
 	slots   chan struct{}
 }
 
@@ -49,7 +50,21 @@ func newEngine(ctx context.Context, parallel int) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine{program: built.Path, loose: built.Why, slots: slots(parallel)}, nil
+	e := &engine{program: built.Path, loose: built.Why, slots: slots(parallel)}
+	return e, e.hold()
+}
+
+// hold keeps the program as it is now: a sweep lasts for hours, and whoever runs netsim
+// from changed sources meanwhile builds another one in its place.
+func (e *engine) hold() (err error) {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	if e.held, err = os.Open(e.program); err != nil {
+		return err
+	}
+	e.program = fmt.Sprintf("/proc/self/fd/%d", e.held.Fd())
+	return nil
 }
 
 // plainEngine uses this very program.
@@ -139,6 +154,7 @@ func (e *engine) run(ctx context.Context, s source, o runOptions) (*netsim.Repor
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, e.program, args...)
+	cmd.Args[0] = "netsim" // of the same length wherever the program is
 	var stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stderr, cmd.Stdin = dir, exact.Env(o.seed), &stderr, bytes.NewReader(s.Print())
 	out, err := cmd.StdoutPipe()
@@ -162,6 +178,7 @@ func (e *engine) run(ctx context.Context, s source, o runOptions) (*netsim.Repor
 	report.Wall = time.Since(began).Seconds()
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		report.Memory = int64(u.Maxrss) << 10
+		report.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	}
 	return report, nil
 }

@@ -88,3 +88,34 @@ func TestQuote(t *testing.T) {
 	require.Equal(t, `'it'\''s a.yaml'`, quote("it's a.yaml"))
 	require.Equal(t, "''", quote(""))
 }
+
+// Whoever builds the program anew changes nothing for an engine that runs already.
+func TestTheProgramIsHeld(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	data, err := os.ReadFile(self)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "netsim")
+	require.NoError(t, os.WriteFile(path, data, 0o755))
+	e := &engine{program: path, slots: slots(1)}
+	require.NoError(t, e.hold())
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	s, err := open(file(t))
+	require.NoError(t, err)
+	r, err := e.run(t.Context(), s, runOptions{seed: 3})
+	require.NoError(t, err)
+	require.True(t, r.OK(), r.Why())
+}
+
+func TestFar(t *testing.T) {
+	out := &printer{}
+	p := newProgress(out, 0, false, false)
+	p.far("1 runs")
+	p.far("2 runs") // less than a minute later
+	require.Equal(t, "0s  1 runs\n", out.String())
+	p.live = true
+	p.far("3 runs")
+	p.end()
+	require.Contains(t, out.String(), "\r\x1b[K0s  3 runs\r\x1b[K")
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,7 @@ not come; 2 a bad command line or scenario; 1 the simulation did not work; 130 C
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
-	root.AddCommand(runCommand(), sweepCommand(), shrinkCommand(), replayCommand(), rehearseCommand(), lsCommand(), childCommand())
+	root.AddCommand(runCommand(), sweepCommand(), shrinkCommand(), replayCommand(), rehearseCommand(), besideCommand(), lsCommand(), childCommand())
 	root.Args, root.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetArgs(args)
@@ -64,7 +65,7 @@ not come; 2 a bad command line or scenario; 1 the simulation did not work; 130 C
 	case errors.Is(err, errBroken):
 		return exitBroken
 	}
-	fmt.Fprintf(stderr, "netsim: %v\n", err)
+	fmt.Fprintf(stderr, "netsim: %s\n", strings.TrimPrefix(err.Error(), "netsim: ")) // as package netsim says it
 	if errors.As(err, &usage{}) || errors.Is(err, scenario.ErrScenario) {
 		return exitUsage
 	}

@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// exactEngine is built once for all tests that need runs which replay exactly.
+var exactEngine = sync.OnceValues(func() (*engine, error) { return newEngine(context.Background(), 0) })
+
 // A printer is a buffer that tells of each write.
 type printer struct {
 	mu   sync.Mutex
@@ -75,8 +78,13 @@ func (p *printer) String() string {
 // afterwards.
 func command(t *testing.T, ctx context.Context, told func(string), args ...string) (code int, stdout, stderr string) {
 	was := ramDisk
-	ramDisk = t.TempDir()
-	defer func() { ramDisk = was }()
+	state, err := tempDir() // on the RAM disk, for nodes sync a lot
+	require.NoError(t, err)
+	ramDisk = state
+	defer func() {
+		ramDisk = was
+		require.NoError(t, os.RemoveAll(state))
+	}()
 	out, errs := &printer{}, &printer{told: told}
 	code = run(ctx, args, out, errs)
 	left, err := os.ReadDir(ramDisk)
@@ -154,11 +162,18 @@ func TestSweep(t *testing.T) {
 	code, out, errs := play(t, "sweep", good, bad, "--seeds", "1", "--seed", "3", "--save", save)
 	require.Equal(t, exitBroken, code, errs)
 	require.Contains(t, out, "worse seed 3: expected, and not so: max_out_of_service")
-	require.Regexp(t, `(?m)^tiny +1 +0 +\d+x +95\.00 %$`, out)
+	require.Regexp(t, `(?m)^tiny +1 +0 +95\.00 % +- +\d+ x$`, out)
+	require.Regexp(t, `(?m)^worse +1 +1 +100\.00 % +3 +\d+ x$`, out)
+	require.Contains(t, out, "  replay: netsim run "+bad+" --seed 3 -v\n")
+	require.Regexp(t, `(?m)^\d+s  1 runs, \d went wrong; the last was (tiny|worse) seed 3$`, errs)
 	require.Regexp(t, `(?m)^all +2 +1$`, out)
 	again, err := open(filepath.Join(save, "worse-3.yaml"))
 	require.NoError(t, err)
 	require.Equal(t, uint64(3), again.Seed)
+
+	code, out, errs = play(t, "sweep", good, "--for", "2s")
+	require.Zero(t, code, errs)
+	require.Regexp(t, `(?m)^all +\d+ +0$`, out)
 
 	code, out, _ = play(t, "sweep", good, "--seeds", "1", "--json")
 	require.Zero(t, code)
@@ -174,7 +189,7 @@ func TestShrink(t *testing.T) {
 		t.Skip("runs a scenario a few dozen times")
 	}
 	path, small := file(t, `active: "1.1"`, `active: "1.1", max_out_of_service: 0`), filepath.Join(t.TempDir(), "small.yaml")
-	code, _, errs := play(t, "shrink", path, "--for", "1m", "-o", small)
+	code, _, errs := play(t, "shrink", path, "--for", "15s", "-o", small)
 	require.Zero(t, code, errs)
 	require.Contains(t, errs, "fails: does not meet max_out_of_service")
 	s, err := open(small)
@@ -200,9 +215,12 @@ func TestInterrupt(t *testing.T) {
 					stop()
 				}
 			}
-			code, _, errs := command(t, ctx, told, append(args, file(t, `active: "1.1"`, `active: "1.1", max_out_of_service: 0`))...)
+			code, out, errs := command(t, ctx, told, append(args, file(t, `active: "1.1"`, `active: "1.1", max_out_of_service: 0`))...)
 			require.Equal(t, exitInterrupted, code, errs)
 			require.True(t, strings.HasSuffix(errs, "netsim: stopped\n"), errs)
+			if name == "sweep" {
+				require.Regexp(t, `(?m)^all +0 +0$`, out, "what came to an end is counted")
+			}
 		})
 	}
 }
@@ -254,7 +272,7 @@ func TestReplayIsExact(t *testing.T) {
 		t.Skip("builds this program with a pinned runtime")
 	}
 	plain := makeEngine
-	makeEngine = newEngine
+	makeEngine = func(context.Context, int) (*engine, error) { return exactEngine() }
 	defer func() { makeEngine = plain }()
 	code, out, errs := play(t, "replay", file(t), "--times", "3", "--json")
 	var r replayed

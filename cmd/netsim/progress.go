@@ -25,6 +25,7 @@ type progress struct {
 	over int               // guarded by mu, like all below: runs that have ended
 	bad  int               // that went wrong
 	last map[string]string // by machine and kind: what was shown of it
+	told time.Time         // when far last wrote a line
 	open bool              // the live line is on the screen
 }
 
@@ -84,6 +85,24 @@ func (p *progress) done(r *netsim.Report) {
 	if p.live {
 		p.replace(text)
 	} else {
+		fmt.Fprintln(p.out, text)
+	}
+}
+
+// farEvery is how often a sweep that nobody watches says how far it is.
+const farEvery = time.Minute
+
+// far shows how far a sweep is.
+func (p *progress) far(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text = fmt.Sprintf("%s  %s", time.Since(p.began).Round(time.Second), text)
+	switch {
+	case p.quiet:
+	case p.live:
+		p.replace(text)
+	case time.Since(p.told) >= farEvery:
+		p.told = time.Now()
 		fmt.Fprintln(p.out, text)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,10 +24,13 @@ func sweepCommand() *cobra.Command {
 		Use:   "sweep [SCENARIO...]",
 		Short: "Run many seeds of many scenarios",
 		Long: `Run scenarios with one seed after the other: those that are named, or the whole library.
-Ends after --seeds of each, or when --for is over. Every scenario and seed that goes
-wrong is printed, and with --save written down as a scenario file that replays it.`,
+Ends after --seeds of each, or when --for is over; with --for alone it goes on until then.
+Every scenario and seed that goes wrong is printed at once as the command that runs it
+again, and with --save written down as a scenario file. The table at the end, also after
+Ctrl-C, counts the runs that came to an end.`,
 		Example: `  netsim sweep --seeds 20
-  netsim sweep split-brain demo --for 2h --save failures`,
+  netsim sweep split-brain demo --for 2h --save failures
+  netsim sweep --for 8h --seed 1000 --json > night.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := chosen(args)
 			if err != nil {
@@ -41,22 +43,36 @@ wrong is printed, and with --save written down as a scenario file that replays i
 			ctx := cmd.Context()
 			if lasts > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, lasts)
+				ctx, cancel = context.WithTimeoutCause(ctx, lasts, errTimeOver)
 				defer cancel()
+				if !cmd.Flags().Changed("seeds") {
+					seeds = 0
+				}
 			}
-			w := &sweep{e: e, out: cmd.OutOrStdout(), save: save, json: asJSON, rows: map[string]*row{}, failures: []failedRun{}}
+			w := &sweep{
+				e: e, out: cmd.OutOrStdout(), p: newProgress(cmd.ErrOrStderr(), 0, false, asJSON), save: save, json: asJSON,
+				rows: map[string]*row{}, failures: []failedRun{},
+			}
 			if asJSON {
 				w.out = io.Discard
 			}
-			if err := w.run(ctx, list, first, seeds); err != nil && (lasts == 0 || cmd.Context().Err() != nil) {
+			w.p.warn(e.loose)
+			err = w.run(ctx, list, first, seeds)
+			if errors.Is(err, errTimeOver) {
+				err = nil
+			}
+			if err := w.end(cmd.OutOrStdout(), list); err != nil {
 				return err
 			}
-			return w.end(cmd.OutOrStdout(), list)
+			if err == nil && w.bad() > 0 {
+				return errBroken
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
 	f.Uint64Var(&first, "seed", 1, "the first seed")
-	f.IntVar(&seeds, "seeds", 10, "so many seeds of each scenario; 0 is without end")
+	f.IntVar(&seeds, "seeds", 10, "so many seeds of each scenario; 0, or none with --for, is without end")
 	f.DurationVar(&lasts, "for", 0, "end after so much real time; 0 is when the seeds are done")
 	f.IntVar(&parallel, "parallel", 0, "so many at once (default one for each core)")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object at the end")
@@ -64,46 +80,29 @@ wrong is printed, and with --save written down as a scenario file that replays i
 	return cmd
 }
 
+// errTimeOver ends a sweep as it was asked to.
+var errTimeOver = errors.New("the time of --for is over")
+
 // A sweep runs many seeds.
 type sweep struct {
 	e    *engine
 	out  io.Writer
+	p    *progress
 	save string
 	json bool
 
 	mu       sync.Mutex
 	rows     map[string]*row // guarded by mu, like all below: by the scenario's name
 	failures []failedRun     // as they came
+	runs     int
 }
 
-// A row is what came of one scenario.
-type row struct {
-	Scenario   string  `json:"scenario"`
-	Runs       int     `json:"runs"`
-	Failed     int     `json:"failed"`
-	Virtual    float64 `json:"virtual_seconds"`
-	Wall       float64 `json:"wall_seconds"`
-	UpperBound float64 `json:"upper_bound_95"` // of the share of seeds that go wrong
-}
-
-// A failedRun is one scenario and seed that went wrong.
-type failedRun struct {
-	Scenario string `json:"scenario"`
-	Seed     uint64 `json:"seed"`
-	Why      string `json:"why"`
-	Replay   string `json:"replay"`
-}
-
-// A swept is what a sweep prints for tools.
-type swept struct {
-	Runs      int         `json:"runs"`
-	Failed    int         `json:"failed"`
-	Scenarios []*row      `json:"scenarios"`
-	Failures  []failedRun `json:"failures"`
-}
-
-// run goes through the seeds, and through the scenarios with each.
+// run goes through the seeds, and through the scenarios with each. It returns why it
+// ended early: the cause of ctx, or that runs cannot be done here at all.
 func (w *sweep) run(ctx context.Context, list []source, first uint64, seeds int) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer w.p.end()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	room := make(chan struct{}, cap(w.e.slots))
@@ -112,21 +111,28 @@ func (w *sweep) run(ctx context.Context, list []source, first uint64, seeds int)
 			select {
 			case room <- struct{}{}:
 			case <-ctx.Done():
-				return ctx.Err()
+				return context.Cause(ctx)
 			}
 			wg.Go(func() {
 				defer func() { <-room }()
 				seed := first + uint64(n)
 				r, err := w.e.run(ctx, s, runOptions{seed: seed})
-				if ctx.Err() == nil {
+				var died *failure
+				switch {
+				case ctx.Err() != nil: // cut off: it says nothing about the seed
+				case err != nil && !errors.As(err, &died): // no disk, no memory: not the seed's fault
+					stop(fmt.Errorf("%s seed %d: %w", s.Name, seed, err))
+				default:
 					w.take(s, seed, r, err)
 				}
 			})
 		}
 	}
-	return nil
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
+// take counts a run that came to its end.
 func (w *sweep) take(s source, seed uint64, r *netsim.Report, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,7 +141,6 @@ func (w *sweep) take(s source, seed uint64, r *netsim.Report, err error) {
 		x = &row{Scenario: s.Name}
 		w.rows[s.Name] = x
 	}
-	x.Runs++
 	what := ""
 	switch {
 	case err != nil:
@@ -143,21 +148,32 @@ func (w *sweep) take(s source, seed uint64, r *netsim.Report, err error) {
 	case !r.OK():
 		what = r.Why()
 	}
-	if r != nil {
-		x.Virtual, x.Wall = x.Virtual+r.Virtual, x.Wall+r.Wall
+	x.add(r, seed, what != "")
+	w.runs++
+	if what != "" {
+		w.fails(s, seed, what, err)
 	}
-	if what == "" {
-		return
-	}
-	x.Failed++
+	w.p.far(fmt.Sprintf("%d runs, %d went wrong; the last was %s seed %d", w.runs, len(w.failures), s.Name, seed))
+}
+
+// fails tells of a run that went wrong; the caller holds mu.
+func (w *sweep) fails(s source, seed uint64, what string, err error) {
 	f := failedRun{s.Name, seed, what, fmt.Sprintf("netsim run %s --seed %d -v", quote(s.name), seed)}
 	w.failures = append(w.failures, f)
+	w.p.end()
 	fmt.Fprintf(w.out, "%s seed %d: %s\n  replay: %s\n", s.Name, seed, what, f.Replay)
 	if w.save != "" {
 		if err := saveFailure(w.save, s, seed, what, err); err != nil {
 			fmt.Fprintf(w.out, "  not saved: %v\n", err)
 		}
 	}
+}
+
+// bad is how many runs went wrong.
+func (w *sweep) bad() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.failures)
 }
 
 // saveFailure writes a scenario whose faults are counted out for the seed.
@@ -173,36 +189,4 @@ func saveFailure(dir string, s source, seed uint64, what string, err error) erro
 		}
 	}
 	return writeFile(base+".yaml", append([]byte("# "+what+"\n"), s.Replay(seed).Print()...))
-}
-
-// end prints what came of each scenario.
-func (w *sweep) end(out io.Writer, list []source) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	sum := swept{Scenarios: []*row{}, Failures: w.failures}
-	for _, s := range list {
-		if x := w.rows[s.Name]; x != nil {
-			x.UpperBound = netsim.UpperBound(x.Runs, x.Failed)
-			sum.Scenarios, sum.Runs, sum.Failed = append(sum.Scenarios, x), sum.Runs+x.Runs, sum.Failed+x.Failed
-		}
-	}
-	if w.json {
-		if err := json.NewEncoder(out).Encode(sum); err != nil {
-			return err
-		}
-	} else {
-		sum.table(out)
-	}
-	if sum.Failed > 0 {
-		return errBroken
-	}
-	return nil
-}
-
-func (s *swept) table(out io.Writer) {
-	fmt.Fprintf(out, "%-20s %6s %6s %8s  %s\n", "scenario", "runs", "wrong", "speed", "seeds that go wrong at most (95 %)")
-	for _, x := range s.Scenarios {
-		fmt.Fprintf(out, "%-20s %6d %6d %7.0fx  %.2f %%\n", x.Scenario, x.Runs, x.Failed, x.Virtual/max(x.Wall, 0.001), 100*x.UpperBound)
-	}
-	fmt.Fprintf(out, "%-20s %6d %6d\n", "all", s.Runs, s.Failed)
 }

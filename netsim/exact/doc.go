@@ -22,6 +22,9 @@
 //
 //	exact.InBubble(exact.Bubble{Seed: seed}, func(ctx context.Context) int { … })
 //
+// Such a program can also give the machines it simulates clocks of their own (UseClocks, As,
+// SetClock), and answer the system calls that touch files (HookFiles; see package disk).
+//
 // If a patch does not fit the installed Go version, the program is built
 // without any: it then runs in virtual time, not bit for bit, and both Built and
 // Loose say so.

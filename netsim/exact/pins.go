@@ -10,13 +10,13 @@ var added []byte
 // addedFile is where it goes below GOROOT/src.
 const addedFile = "runtime/starling_exact.go"
 
-// patches are the edits, tried with Go 1.26.8. A run with one of them missing
+// pins are the edits against chance, tried with Go 1.26.8. A run with one of them missing
 // differs sooner or later, so Overlay applies all or none.
 //
 // For whoever looks for the next leak: it is chance as soon as it depends on real
 // time or on which thread runs a goroutine, and it matters as soon as it changes
 // a draw of the program, the order of its goroutines, or what it allocates.
-var patches = []Patch{
+var pins = []Patch{
 	{
 		Name: "rand", File: "runtime/rand.go",
 		Why: "math/rand and map iteration draw from a generator of the thread, " +

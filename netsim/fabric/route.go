@@ -1,25 +1,31 @@
 package fabric
 
 import (
+	"math"
 	"slices"
 	"time"
 )
 
-// goodLink is the share of packets lost by distance up to which a mesh prefers a
-// hop: at a third, one hop costs more transmissions than two good ones (ETX, De
-// Couto et al., MobiCom 2003, counting the acknowledgement's way back too).
-const goodLink = 0.3
+// hopPenalty is the share of a route's worth that each hop takes, beside what it
+// loses: of two routes that lose alike, the shorter one needs less air. It is that of
+// batman-adv, 30 of 255.
+const hopPenalty = 30.0 / 255
 
 // A graph is who hears whom, as a mesh's routing protocol has learned it.
 type graph struct {
 	version uint64    // of the network then
-	good    [][]*Host // by host: who hears it well, by index
-	any     [][]*Host // by host: who hears it at all
-	trees   []*tree   // by host; nil until asked for
+	next    [][]hop   // by host: who hears it, by index
+	trees   [][]*Host // by host: for each other one, who comes before it on the way there; nil until asked for
 }
 
-// A tree says by host who comes before it on the way from the root; nil is nobody.
-type tree struct{ good, any []*Host }
+// A hop leads to a host that hears another. Its cost is -ln of its worth, the share of
+// packets that pass times what the penalty leaves, so that costs add up as worths
+// multiply: the way with the least cost is the one that B.A.T.M.A.N. IV takes by its
+// transmit quality.
+type hop struct {
+	to   *Host
+	cost float64
+}
 
 // route lists the hosts from a to b, both included; it is empty if there is no
 // way. It holds until the returned time, unless the network changes before.
@@ -49,70 +55,73 @@ func (n *Net) fixed(a, b *Host) []*Host {
 	return []*Host{a, b}
 }
 
-// direct reports whether one hop is the best way from a to b.
+// direct reports whether one hop is the best way from a to b: it loses less than a
+// second hop would cost.
 func (n *Net) direct(a, b *Host) bool {
 	lost, ok := signal(a, b)
-	return a == b || ok && lost <= goodLink && !n.blocked(a, b)
+	return a == b || ok && lost <= hopPenalty && !n.blocked(a, b)
 }
 
 // learn asks every host whom it hears.
 func (n *Net) learn() *graph {
-	g := &graph{
-		version: n.version, trees: make([]*tree, len(n.hosts)),
-		good: make([][]*Host, len(n.hosts)), any: make([][]*Host, len(n.hosts)),
-	}
+	g := &graph{version: n.version, next: make([][]hop, len(n.hosts)), trees: make([][]*Host, len(n.hosts))}
 	for i, a := range n.hosts {
 		for _, b := range n.hosts {
-			lost, ok := signal(a, b)
+			far, ok := signal(a, b)
 			if !ok || a == b || n.blocked(a, b) {
 				continue
 			}
-			g.any[i] = append(g.any[i], b)
-			if lost <= goodLink {
-				g.good[i] = append(g.good[i], b)
-			}
+			near := 1 - (a.radio.Loss+b.radio.Loss)/2
+			g.next[i] = append(g.next[i], hop{b, -math.Log((1 - far) * near * (1 - hopPenalty))})
 		}
 	}
 	return g
 }
 
-// way is the shortest way from a to b, of good hops if there is one.
+// way is the best way from a to b.
 func (g *graph) way(a, b *Host) []*Host {
 	if max(a.index, b.index) >= len(g.trees) {
 		return nil // nobody has heard of it yet
 	}
-	t := g.trees[a.index]
-	if t == nil {
-		t = &tree{good: grow(a, g.good), any: grow(a, g.any)}
-		g.trees[a.index] = t
+	if g.trees[a.index] == nil {
+		g.trees[a.index] = grow(a, g.next)
 	}
-	for _, prev := range [][]*Host{t.good, t.any} {
-		if prev[b.index] == nil {
-			continue
-		}
-		out := []*Host{b}
-		for h := b; h != a; {
-			h = prev[h.index]
-			out = append(out, h)
-		}
-		slices.Reverse(out)
-		return out
+	prev := g.trees[a.index]
+	if prev[b.index] == nil {
+		return nil
 	}
-	return nil
+	out := []*Host{b}
+	for h := b; h != a; {
+		h = prev[h.index]
+		out = append(out, h)
+	}
+	slices.Reverse(out)
+	return out
 }
 
-// grow searches breadth first from a; ties go to the lower index.
-func grow(a *Host, next [][]*Host) (prev []*Host) {
+// grow searches the best ways from a to all (Dijkstra 1959); ties go to the host that
+// was reached first, by lower index.
+func grow(a *Host, next [][]hop) (prev []*Host) {
 	prev = make([]*Host, len(next))
-	prev[a.index] = a
-	for todo := []*Host{a}; len(todo) > 0; todo = todo[1:] {
-		if todo[0] != a && !todo[0].wired {
+	cost := make([]float64, len(next))
+	for i := range cost {
+		cost[i] = math.Inf(1)
+	}
+	var todo frontier
+	todo.push(reached{0, a, a})
+	for len(todo) > 0 {
+		r := todo.pop()
+		if prev[r.at.index] != nil {
+			continue // by a better way before
+		}
+		prev[r.at.index] = r.from
+		if r.at != a && !r.at.wired {
 			continue // without power it relays nothing
 		}
-		for _, h := range next[todo[0].index] {
-			if prev[h.index] == nil {
-				prev[h.index] = todo[0]
-				todo = append(todo, h)
+		for _, h := range next[r.at.index] {
+			if c := r.cost + h.cost; prev[h.to.index] == nil && c < cost[h.to.index] {
+				cost[h.to.index] = c
+				todo.push(reached{c, h.to, r.at})
 			}
 		}
 	}

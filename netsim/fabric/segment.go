@@ -107,7 +107,11 @@ func (h *half) ready(now time.Duration) {
 		return
 	}
 	h.queued = true
-	host.air.flows.push(h)
+	if h.flying == 0 {
+		host.air.fresh.push(h)
+	} else {
+		host.air.flows.push(h)
+	}
 	host.pump(now)
 }
 

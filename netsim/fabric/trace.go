@@ -151,6 +151,16 @@ func (n *Net) Traffic() Traffic {
 	return t
 }
 
+// Happened counts all events so far: a measure of the work that they made.
+func (n *Net) Happened() (all uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.happened {
+		all += c
+	}
+	return all
+}
+
 // count returns the books of h for a port.
 func (h *Host) count(port uint16) *Count {
 	c := h.counts[port]

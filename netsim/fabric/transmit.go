@@ -4,12 +4,14 @@ import "time"
 
 // A transmitter is what sends for a host. Its flows take turns, one packet or one
 // segment each, as fq_codel, the default of Linux, makes them: the packets of all
-// sockets are one flow, and each direction of a stream is one. So a large transfer
-// does not hold up a heartbeat; packets alone can fill the queue.
+// sockets are one flow, and each direction of a stream is one. A stream that was
+// idle has its turn before those that send on and on (RFC 8290, 4.2). So large
+// transfers do not hold up a heartbeat; packets alone can fill the queue.
 type transmitter struct {
 	packets fifo[*packet]
 	bytes   int           // of packets
 	flows   fifo[*half]   // with something that may be sent now
+	fresh   fifo[*half]   // the same, and nothing of theirs is under way; they go first
 	streams bool          // it is the streams' turn
 	free    time.Duration // when what was sent last will be out
 	due     time.Duration // when it looks again; zero is not planned
@@ -21,10 +23,21 @@ const ring = time.Millisecond
 
 // clear forgets everything that waits.
 func (t *transmitter) clear() {
-	for t.flows.len() > 0 {
-		t.flows.pop().queued = false
+	for t.waiting() > 0 {
+		t.flow().queued = false
 	}
 	*t = transmitter{free: t.free, due: t.due}
+}
+
+// waiting is how many streams are in line.
+func (t *transmitter) waiting() int { return t.flows.len() + t.fresh.len() }
+
+// flow takes the next stream out of the line; there is one.
+func (t *transmitter) flow() *half {
+	if t.fresh.len() > 0 {
+		return t.fresh.pop()
+	}
+	return t.flows.pop()
 }
 
 // pumping is a transmitter that looks again.
@@ -41,7 +54,7 @@ func (p *pumping) run(_ *Net, now time.Duration) {
 // pump sends what may be sent now.
 func (h *Host) pump(now time.Duration) {
 	t := &h.air
-	for h.paused == 0 && t.packets.len()+t.flows.len() > 0 {
+	for h.paused == 0 && t.packets.len()+t.waiting() > 0 {
 		if at := t.free - ring; at > now {
 			if t.due == 0 || at < t.due {
 				t.due = at
@@ -50,8 +63,8 @@ func (h *Host) pump(now time.Duration) {
 			return
 		}
 		t.streams = !t.streams
-		if t.flows.len() > 0 && (t.streams || t.packets.len() == 0) {
-			s := t.flows.pop()
+		if t.waiting() > 0 && (t.streams || t.packets.len() == 0) {
+			s := t.flow()
 			s.queued = false
 			s.send(now)
 			continue

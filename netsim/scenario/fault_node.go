@@ -16,7 +16,8 @@ type Crash struct {
 type PowerCut struct {
 	Restart *time.Duration `yaml:"restart"` // nil is never
 	Step    string         `yaml:"step"`    // as Crash.Step
-	// Torn leaves half of the last write that was under way.
+	// Torn keeps some pages and sectors of what was written and not synced; else each file
+	// keeps all of that or nothing.
 	Torn bool `yaml:"torn"`
 }
 
