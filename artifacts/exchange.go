@@ -76,7 +76,9 @@ type Config struct {
 	UploadBytesPerSec, DownloadBytesPerSec int64
 	// Retry is how long to wait before a member that had nothing is tried again,
 	// and how often Candidates are looked at; zero is DefaultRetry. A member that
-	// could not be reached waits longer each time, up to 16 times as long.
+	// could not be reached waits longer each time, up to 16 times as long. If it is
+	// longer than DefaultRetry, links are slow, and a seed is asked for what it did not
+	// offer only after twice as long.
 	Retry time.Duration
 	// Events takes what happens; it must not block. Nil discards.
 	Events func(Event)

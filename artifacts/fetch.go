@@ -90,6 +90,9 @@ func newFetch(x *Exchange, h *shared, s Store) *fetch {
 		}
 	}
 	f.plan = schedule.NewFetch(sizes, have, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	if retry := x.cfg.Retry; retry > DefaultRetry {
+		f.plan.SetStarve(2 * retry)
+	}
 	return f
 }
 

@@ -45,6 +45,9 @@ func (r *Report) text(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%s, seed %d: %d nodes, %s in %.1f s of real time (%.0f x), digest %.16s (%s)\n",
 		r.Scenario, r.Seed, r.Nodes, clock(r.Virtual), r.Wall, r.Virtual/max(r.Wall, 0.001), r.Digest, exact)
+	if r.CPU > 0 {
+		fmt.Fprintf(b, "  %.1f s of a core (%.1f x), at most %d MiB\n", r.CPU, r.Virtual/r.CPU, r.Memory>>20)
+	}
 	if r.Died != "" {
 		fmt.Fprintf(b, "DIED %s\n%s", r.Died, r.again(""))
 		return

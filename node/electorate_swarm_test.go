@@ -131,7 +131,7 @@ func TestSeatOfARevokedVoterIsGivenAway(t *testing.T) {
 	s.robots = slices.DeleteFunc(s.robots, func(x *member0) bool { return x == stolen })
 	s.replaced(string(name))
 	require.Contains(t, s.voters(), "op")
-	require.Less(t, time.Since(begun), 45*time.Second, "the others listened on")
+	require.Less(t, time.Since(begun), 2*time.Minute, "the others listened on")
 	s.wait("all have the new gossip key", func() bool {
 		return !slices.ContainsFunc(s.robots, func(m *member0) bool { return m.View().keyN != s.op.View().keyN })
 	})

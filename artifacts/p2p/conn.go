@@ -21,6 +21,7 @@ type conn struct {
 	mux      network.MuxedConn
 	outbound bool      // we dialed
 	since    time.Time // when the keys were proved
+	paid     bool      // a stranger's first stream, which its connection has paid for; serve's
 
 	// Guarded by host.mu.
 	open    int       // streams in both directions
@@ -72,10 +73,14 @@ func (c *conn) serve(ctx context.Context) {
 // incoming starts a handler for s, or resets it with the reason.
 func (c *conn) incoming(ctx context.Context, s network.MuxedStream) {
 	known := c.host.cfg.Known(c.key)
-	if !known && !c.host.strangers.Allow() {
+	// Were a stranger asked to pay for its first stream again, then with thrice as
+	// many strangers as there is room for, one in nine would get through and not one
+	// in three, and they would all come again.
+	if !known && !c.paid && !c.host.strangers.Allow() {
 		_ = s.ResetWithError(network.StreamRateLimited)
 		return
 	}
+	c.paid = false
 	if !c.host.reserve(c, known) {
 		_ = s.ResetWithError(network.StreamResourceLimitExceeded)
 		return

@@ -26,6 +26,7 @@ func (h *Host) take(c *conn) error {
 	if stranger && !h.strangers.Allow() {
 		return fmt.Errorf("%w: strangers come too fast", ErrBusy)
 	}
+	c.paid = stranger
 	h.mu.Lock()
 	closes, err := h.enlist(c, stranger)
 	h.mu.Unlock()

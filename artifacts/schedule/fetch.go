@@ -30,7 +30,7 @@ const (
 	// Strikes is how many wrong chunks end the dealings with a peer.
 	Strikes = 2
 	// Starve is how long a fetch may have nothing to ask of anybody before it asks
-	// a seed for what the seed did not offer.
+	// a seed for what the seed did not offer, unless SetStarve says otherwise.
 	Starve = time.Second
 	// MinPatience and MaxPatience bound how long a peer that was asked may be
 	// silent before its pieces are asked of others. It doubles each time, for on a
@@ -72,6 +72,7 @@ type Fetch struct {
 	peers   map[Peer]*source
 	order   []Peer // keys of peers, sorted: maps have no order
 	rand    *rand.Rand
+	starve  time.Duration
 	dropped []Ask     // abandoned between two calls of Next
 	idle    time.Time // since when only starving asks were possible, if any; zero while others are
 	now     time.Time // of the last Next
@@ -105,7 +106,7 @@ type source struct {
 func NewFetch(sizes []int64, have manifest.Bitmap, r *rand.Rand) *Fetch {
 	f := &Fetch{
 		sizes: sizes, copies: make([]int, len(sizes)), have: manifest.NewBitmap(len(sizes)),
-		flying: map[int]flight{}, peers: map[Peer]*source{}, rand: r,
+		flying: map[int]flight{}, peers: map[Peer]*source{}, rand: r, starve: Starve,
 	}
 	for i := range sizes {
 		if have.Has(i) {
@@ -115,6 +116,9 @@ func NewFetch(sizes []int64, have manifest.Bitmap, r *rand.Rand) *Fetch {
 	f.missing = len(sizes) - f.have.Count()
 	return f
 }
+
+// SetStarve replaces Starve: on slow links pieces take longer to come round by others.
+func (f *Fetch) SetStarve(d time.Duration) { f.starve = d }
 
 // Done reports whether no piece is missing.
 func (f *Fetch) Done() bool { return f.missing == 0 }
@@ -126,9 +130,9 @@ func (f *Fetch) Missing() int { return f.missing }
 func (f *Fetch) Holds(piece int) bool { return f.have.Has(piece) }
 
 // Idle reports whether nothing is in flight, though pieces are missing and the
-// caller has called Next for twice Starve: nobody who joined can help.
+// caller has called Next for twice as long as it takes to starve: nobody who joined can help.
 func (f *Fetch) Idle(now time.Time) bool {
-	return len(f.flying) == 0 && !f.idle.IsZero() && now.Sub(f.idle) >= 2*Starve
+	return len(f.flying) == 0 && !f.idle.IsZero() && now.Sub(f.idle) >= 2*f.starve
 }
 
 // Next returns what to ask now, and what to stop waiting for.
@@ -152,7 +156,7 @@ func (f *Fetch) Next(now time.Time) []Ask {
 }
 
 func (f *Fetch) starving(now time.Time) bool {
-	return !f.idle.IsZero() && now.Sub(f.idle) >= Starve
+	return !f.idle.IsZero() && now.Sub(f.idle) >= f.starve
 }
 
 // choose asks for the rarest piece that somebody can be asked for, of the best of

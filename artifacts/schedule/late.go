@@ -110,7 +110,7 @@ func (f *Fetch) Deadline() time.Time {
 		}
 	}
 	if !f.idle.IsZero() {
-		earlier(f.idle.Add(Starve))
+		earlier(f.idle.Add(f.starve))
 	}
 	if len(f.dropped) > 0 {
 		return f.now

@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "write the golden transcript anew")
 // goldenDemo is what happens in the library's demo, and what came of it.
 const goldenDemo = "../../netsim/testdata/demo.golden"
 
-// howLong is the only thing in a report that is not the scenario's and the seed's.
-var howLong = regexp.MustCompile(` in [0-9.]+ s of real time \([0-9]+ x\)`)
+// howLong is all in a report that is not the scenario's and the seed's.
+var howLong = regexp.MustCompile(` in [0-9.]+ s of real time \([0-9]+ x\)|\n  [0-9.]+ s of a core [^\n]*`)
 
 // stages finds what becomes of a rollout, in a transcript.
 var stages = regexp.MustCompile(`rollout \d+ of \S+: \w+ in (wave \d+|\w+)`)

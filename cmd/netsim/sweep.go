@@ -23,7 +23,8 @@ func sweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep [SCENARIO...]",
 		Short: "Run many seeds of many scenarios",
-		Long: `Run scenarios with one seed after the other: those that are named, or the whole library.
+		Long: `Run scenarios with one seed after the other: those that are named, or the whole
+library but for swarms of more than 60 machines.
 Ends after --seeds of each, or when --for is over; with --for alone it goes on until then.
 Every scenario and seed that goes wrong is printed at once as the command that runs it
 again, and with --save written down as a scenario file. The table at the end, also after

@@ -11,6 +11,7 @@ import (
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -317,6 +318,18 @@ func (s *swarm) back(r *robot) bool {
 // adopted reports whether the daemon has said that it looks after p again.
 func (r *robot) adopted(p payload) bool {
 	return r.said(fmt.Sprintf("msg=\"payload adopted\" component=app pid=%d ", p.pid))
+}
+
+// looksAfter is what the daemon says of a payload that it starts or takes over.
+var looksAfter = regexp.MustCompile(`msg="payload (?:started|adopted)" component=app pid=\d+ slot=(\w)`)
+
+// firstSlot is the slot of the first payload that the daemon has looked after since its
+// last start; "" if there was none yet.
+func (r *robot) firstSlot() string {
+	if m := looksAfter.FindStringSubmatch(r.log(r.from)); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // noBugs fails the test if a daemon has panicked, or raced.
