@@ -258,12 +258,12 @@ func stopOf(v *node.View) string {
 }
 
 // service judges who is out of service now; the caller holds mu. Robots that a fault
-// has switched off meanwhile are not out by an update.
+// has switched off meanwhile, or that say goodbye, are not out by an update.
 func (c *checks) service(s *switching) (list []complaint) {
 	var inPlan, all member.Set
 	for p, h := range c.pasts {
 		v := p.r.view()
-		if h.out == nil || h.out != p.r.alive() || v == nil {
+		if h.out == nil || h.out != p.r.alive() || !p.r.stays() || v == nil {
 			continue
 		}
 		all = all.With(int(v.Self))

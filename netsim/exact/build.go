@@ -93,7 +93,8 @@ func compile(ctx context.Context, src Source, out string, flags ...string) error
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	args := append([]string{"build", "-o", out, "-ldflags", "-X testing.testBinary=1"}, flags...)
+	// Releases say which build made them: it must not depend on what is committed.
+	args := append([]string{"build", "-buildvcs=false", "-o", out, "-ldflags", "-X testing.testBinary=1"}, flags...)
 	args = append(append(args, src.Flags...), src.Package)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = src.Dir
