@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
+	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/join"
 )
@@ -78,16 +79,22 @@ func (b *book) save() error {
 func (n *Node) remember(ctx context.Context) error {
 	tick := time.NewTicker(n.time.remember)
 	defer tick.Stop()
+	var seen []gossip.Member // most are as they were: a swarm changes one by one
 	for {
 		select {
 		case <-ctx.Done():
 			return n.book.save()
 		case <-n.gossip.Changes():
-			for _, m := range n.gossip.Members() {
+			members := n.gossip.Members()
+			for i, m := range members {
+				if i < len(seen) && seen[i] == m {
+					continue
+				}
 				if m.Index != n.keeper.View().Self && m.Meta.Bulk != 0 {
 					n.book.learn(join.Address{Member: m.Index, Host: m.Host, Gossip: m.Port, Bulk: m.Meta.Bulk, Control: m.Meta.Control}, false)
 				}
 			}
+			seen = members
 			n.changed()
 		case <-tick.C:
 			if err := n.book.save(); err != nil {

@@ -38,6 +38,9 @@ type swarm struct {
 	counter  uint64
 	noCanary bool
 	hooks    string // of robots added from now on
+	// heartbeat is raft's in nodes started from now on; zero is the profile's. On a busy
+	// machine that of the profile local costs a leader its lead again and again.
+	heartbeat time.Duration
 }
 
 // member0 is one running node.
@@ -73,6 +76,9 @@ func (s *swarm) start(cfg Config) *member0 {
 	}
 	n, err := New(cfg)
 	require.NoError(s.t, err)
+	if s.heartbeat > 0 {
+		n.time.heartbeat = s.heartbeat
+	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	m := &member0{Node: n, cfg: cfg, stop: cancel, gone: make(chan struct{})}
 	go func() {
@@ -93,9 +99,24 @@ func newSwarm(t *testing.T, robots int, releases ...string) *swarm {
 
 // newSwarmFor is newSwarm for a test that may take as long as limit.
 func newSwarmFor(t *testing.T, limit time.Duration, robots int, releases ...string) *swarm {
+	s := &swarm{t: t}
+	s.begin(limit, robots, releases...)
+	return s
+}
+
+// newSteadySwarm is a swarm that mostly keeps its leader.
+func newSteadySwarm(t *testing.T, robots int, releases ...string) *swarm {
+	s := &swarm{t: t, heartbeat: 2 * time.Second}
+	s.begin(6*time.Minute, robots, releases...)
+	return s
+}
+
+// begin starts the operator's node with the releases, and robots.
+func (s *swarm) begin(limit time.Duration, robots int, releases ...string) {
+	t := s.t
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
-	s := &swarm{t: t, ctx: ctx, dir: t.TempDir(), owner: newKey(t), operator: newKey(t)}
+	s.ctx, s.dir, s.owner, s.operator = ctx, t.TempDir(), newKey(t), newKey(t)
 	b, err := trust.Init([]envelope.Key{envelope.KeyOf(s.owner)}, 1, []envelope.Key{envelope.KeyOf(s.operator)}, s.signers(), time.Now())
 	require.NoError(t, err)
 	var stars []string
@@ -120,7 +141,6 @@ func newSwarmFor(t *testing.T, limit time.Duration, robots int, releases ...stri
 	for i := range robots {
 		s.addRobot(fmt.Sprintf("r%02d", i+1))
 	}
-	return s
 }
 
 func (s *swarm) signers() trust.Signers {
