@@ -29,7 +29,7 @@ func nearFirst(all []near) []envelope.Key {
 			known = append(known, m.trip)
 		}
 	}
-	middle := time.Duration(1)
+	middle := time.Millisecond
 	if len(known) > 0 {
 		slices.Sort(known)
 		middle = known[len(known)/2]

@@ -1,0 +1,37 @@
+package gossip
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The least round trip counts, and fades when the member has moved away.
+func TestRoundTrips(t *testing.T) {
+	var m Membership
+	require.Zero(t, m.RoundTrip(7), "never probed")
+	for _, ms := range []time.Duration{30, 10, 400} {
+		m.trips.note(7, ms*time.Millisecond)
+	}
+	require.Equal(t, 11250*time.Microsecond, m.RoundTrip(7), "a queue does not make it farther")
+	for range 30 {
+		m.trips.note(7, 80*time.Millisecond)
+	}
+	require.Equal(t, 80*time.Millisecond, m.RoundTrip(7))
+	require.Zero(t, m.RoundTrip(8))
+}
+
+// Members of a large swarm change their metadata less often, or gossip carries nothing else.
+func TestMetaIntervalGrowsWithTheSwarm(t *testing.T) {
+	for _, c := range []struct {
+		profile Profile
+		members int
+		want    time.Duration
+	}{
+		{LAN, 5, time.Second}, {LAN, 100, 10 * time.Second}, {Mesh, 5, 10 * time.Second}, {Mesh, 100, 40 * time.Second},
+		{Local, 100, 100 * time.Millisecond},
+	} {
+		require.Equal(t, c.want, c.profile.MetaInterval(c.members), "%v %d", c.profile, c.members)
+	}
+}
