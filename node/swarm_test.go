@@ -249,13 +249,14 @@ func (s *swarm) plan(from, to manifest.Ref) *rollout.Plan {
 	p.WaveGate = rollout.Gate{SoakSeconds: 0, OnFail: rollout.Hold}
 	p.SoakGate = rollout.Gate{SoakSeconds: 0, OnFail: rollout.Hold}
 	p.Waves, p.BatchPermille = []uint16{500, 1000}, 500
-	p.MinHealthySeconds, p.HealthyDeadlineSeconds, p.SilenceDeadlineSeconds, p.InstallDeadlineSeconds = 1, 60, 90, 6
+	p.MinHealthySeconds, p.HealthyDeadlineSeconds, p.SilenceDeadlineSeconds, p.InstallDeadlineSeconds = 1, 60, 90, 60
 	if to.Version == sick {
 		p.MinHealthySeconds = 30 // however slow it is to fall ill
 	}
 	p.Prefetch = rollout.FetchAll
 	if s.noCanary {
 		p.CanaryPermille, p.CanaryMin = 0, 0
+		p.InstallDeadlineSeconds = 6 // nobody waits long for robots that are away
 	}
 	return &p
 }
