@@ -48,7 +48,7 @@ func (s *State) step() (wait string) {
 	case r.Status == order.Held:
 		return r.Reason
 	case s.Time > r.LeaseUntil && r.LeaseUntil > 0 && r.Plan.OnOperatorLost == Hold:
-		s.hold(ByLease, "no word of the operator for the length of the lease; resume to go on")
+		s.holdByLease("no word of the operator for the length of the lease; resume to go on")
 		return ""
 	}
 	if r.Stage == order.Verify {
@@ -84,18 +84,6 @@ func (s *State) settle() {
 	if len(s.unsettled()) > 0 {
 		r.Deferred = minus(r.Deferred, r.Open)
 	}
-}
-
-// expired reports whether the plan is over and some robot has not had its turn.
-// A rollout that only soaks goes on.
-func (s *State) expired() bool {
-	r := s.Rollout
-	return s.Time > r.Plan.Expires && r.Stage < order.Soak && !subset(r.all(), r.Opened)
-}
-
-// expire ends a rollout whose plan is over.
-func (s *State) expire() {
-	s.end(order.Expired, "the plan expired before every robot had its turn; sign a new one to go on")
 }
 
 // nextBatch chooses the batch to open now. If there is none, why says what it
@@ -166,7 +154,7 @@ func (s *State) pass() (wait string) {
 	case onPass == Hold:
 		s.hold(ByPass, stageName(r.Stage, r.Wave)+" passed, and the plan holds here; resume to go on")
 	case s.Time > r.LeaseUntil && r.LeaseUntil > 0 && r.Plan.OnOperatorLost == FinishHold && r.Stage < order.Soak:
-		s.hold(ByLease, stageName(r.Stage, r.Wave)+" passed, but there is no word of the operator; resume to go on")
+		s.holdByLease(stageName(r.Stage, r.Wave) + " passed, but there is no word of the operator; resume to go on")
 	default:
 		s.enter(r.after(r.Stage, r.Wave))
 	}

@@ -45,7 +45,8 @@ func (s *State) mayApply(index uint64) error {
 // Two errors change not even those: ErrApplied, and ErrTooNew, after which the
 // replica must stop, for the others go on with what it cannot follow.
 //
-// What became due by the time alone is done with every decision: see lapse.
+// What became due by the time alone is done with every decision, and undone if an
+// earlier leader's time was wrong: see lapse.
 func (s *State) Apply(index uint64, d *Decision) error {
 	if err := s.mayApply(index); err != nil {
 		return err
@@ -57,6 +58,7 @@ func (s *State) Apply(index uint64, d *Decision) error {
 	}
 	s.stamp(d.Time)
 	next := s.Clone()
+	next.unlapse()
 	if err := next.apply(d); errors.Is(err, ErrTooNew) {
 		*s = before
 		return err
@@ -81,21 +83,6 @@ func (s *State) stamp(t int64) {
 		return
 	}
 	s.Time = t
-}
-
-// lapse does what is due by Time alone, so that nothing which a leader brought about
-// under a time of its own making outlasts an order with a true time: a plan that is
-// over has no batch open, and no lease is longer than the plan says.
-func (s *State) lapse() {
-	r := s.Rollout
-	if r == nil || r.unfinished() != nil {
-		return
-	}
-	r.LeaseUntil = min(r.LeaseUntil, s.Time+int64(r.Plan.LeaseSeconds))
-	if s.expired() {
-		s.settle()
-		s.expire()
-	}
 }
 
 // apply changes s, a copy, even where it then returns an error.

@@ -89,7 +89,14 @@ func (s *State) checkRollout() error {
 		}
 		seen = union(seen, set)
 	}
-	for _, set := range []member.Set{r.Open, r.Opened, r.Deferred, r.Excused} {
+	sets := []member.Set{r.Open, r.Opened, r.Deferred, r.Excused}
+	if l := r.Lapsed; l != nil {
+		if (l.Held != Nobody) != (l.Status == order.Held) || (l.Status != order.Running && l.Status != order.Held) || !utf8.ValidString(l.Reason) {
+			return fmt.Errorf("before it lapsed it was %s, held by %d", l.Status, l.Held)
+		}
+		sets = append(sets, l.Open)
+	}
+	for _, set := range sets {
 		if !normal(set) || !subset(set, seen) {
 			return errors.New("a set of robots that are in no cohort")
 		}

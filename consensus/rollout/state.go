@@ -127,6 +127,7 @@ type Rollout struct {
 	Fallbacks    []manifest.Ref  `cbor:"24,keyasint"`
 	Floor        uint64          `cbor:"25,keyasint"`
 	FailedReport manifest.Digest `cbor:"26,keyasint"` // last sim or hil report that said failed
+	Lapsed       *Lapsed         `cbor:"27,keyasint,omitempty"`
 }
 
 // State is what the voters agree on. One goroutine owns it; Clone for others.

@@ -52,21 +52,29 @@ func TestStamp(t *testing.T) {
 }
 
 // TestFutureStampHeals: a leader that stamps the year 2200 stops the swarm while it
-// leads, and no longer: the next decision with a true time makes an order that
-// voters sign, whatever kind it is, and the operator can go on.
+// leads, and no longer: the next decision with a true time, whatever kind it is, makes
+// an order that voters sign, and the rollout goes on where it was.
 func TestFutureStampHeals(t *testing.T) {
 	g := started(t)
-	today := g.now
+	today, open := g.now, g.state.Rollout.Open
+	require.NotEmpty(t, open)
 	require.NoError(t, g.stamped(today+175*year, &Decision{Kind: KindCheckpoint}))
 	require.Equal(t, order.Expired, g.state.Rollout.Status, "delay is all that it can do")
-	wrong := g.state.OrderIndex
-	require.ErrorIs(t, g.advance(), ErrNoRollout)
-	require.Equal(t, today, g.state.Time, "also a refused decision sets the time right")
-	require.Equal(t, wrong, g.state.OrderIndex)
-	require.NoError(t, g.apply(g.startOf("1.1.0")))
+	require.Empty(t, g.state.Rollout.Open)
+	require.ErrorIs(t, g.stamped(today+175*year, &Decision{Kind: KindAdvance}), ErrNoRollout)
+	require.NoError(t, g.apply(&Decision{Kind: KindCheckpoint}))
 	require.Equal(t, today, g.state.OrderTime)
+	require.Equal(t, order.Running, g.state.Rollout.Status)
+	require.Equal(t, open, g.state.Rollout.Open)
 	g.finish()
 	require.Equal(t, order.Finished, g.state.Rollout.Status)
+
+	g = started(t)
+	require.NoError(t, g.stamped(g.now+175*year, &Decision{Kind: KindCheckpoint}))
+	wrong := g.state.OrderIndex
+	require.ErrorIs(t, g.apply(g.startOf("1.1.0")), ErrBusy, "a refused decision sets the time right")
+	require.Equal(t, g.now, g.state.Time)
+	require.Equal(t, wrong, g.state.OrderIndex)
 
 	g = started(t)
 	last := members(g.state.Rollout.Open)[0]
@@ -97,6 +105,34 @@ func TestPastStampOpensNothing(t *testing.T) {
 	require.NoError(t, g.apply(&Decision{Kind: KindCheckpoint}))
 	require.Equal(t, order.Expired, g.state.Rollout.Status)
 	require.Empty(t, g.state.Rollout.Open)
+}
+
+// TestAWrongTimeEndsNoLease: what the lease held, and the plan's end then ended, under
+// a time far ahead goes on under a true one; what people decided meanwhile stays.
+func TestAWrongTimeEndsNoLease(t *testing.T) {
+	leased := func() *rig {
+		g := newRig(t, 10, 4, 1)
+		g.release("1.0.0", 1)
+		g.plan.LeaseSeconds, g.plan.OnOperatorLost = 3600, Hold
+		require.NoError(t, g.apply(g.startOf("1.0.0")))
+		require.NoError(t, g.advance())
+		return g
+	}
+	for _, ahead := range []int64{7200, 30 * 86400} {
+		g := leased()
+		open := g.state.Rollout.Open
+		require.NoError(t, g.stamped(g.now+7200, &Decision{Kind: KindAdvance}))
+		require.Equal(t, ByLease, g.state.Rollout.Held)
+		require.NoError(t, g.stamped(g.now+ahead, &Decision{Kind: KindCheckpoint}))
+		require.NoError(t, g.apply(&Decision{Kind: KindCheckpoint}))
+		require.Equal(t, order.Running, g.state.Rollout.Status, "after %d s ahead", ahead)
+		require.Equal(t, open, g.state.Rollout.Open)
+	}
+	g := leased()
+	require.NoError(t, g.stamped(g.now+7200, &Decision{Kind: KindAdvance}))
+	require.NoError(t, g.stamped(g.now+7200, &Decision{Kind: KindIntent, Intent: g.intent(Intent{Verb: VerbPause, Rollout: 1})}))
+	require.NoError(t, g.apply(&Decision{Kind: KindCheckpoint}))
+	require.Equal(t, ByOperator, g.state.Rollout.Held)
 }
 
 // TestLeaseIsNoLongerThanThePlanSays: renewed under a time of the leader's making,
