@@ -22,12 +22,12 @@ const (
 	// ever running so long, are a crash loop.
 	CrashLoop = 5
 
-	maxStageFailures = 3                // that are nobody else's fault
-	maxMoves         = 12               // phases in one step; what is left waits for the next event
-	deferAfter       = 3                // failures in a row that others may mend within seconds
-	firstBackoff     = time.Second      // of whatever is tried again; it doubles
-	maxBackoff       = time.Minute      // but for a fetch without space
-	spaceBackoff     = 10 * time.Minute // space rarely comes by itself
+	maxStageFailures = 3               // that are nobody else's fault
+	maxMoves         = 12              // phases in one step; what is left waits for the next event
+	deferAfter       = 3               // failures in a row that others may mend within seconds
+	firstBackoff     = time.Second     // of whatever is tried again; it doubles
+	maxBackoff       = time.Minute     // but for a fetch without space
+	spaceBackoff     = 2 * time.Minute // space rarely comes by itself, and asking means counting chunks
 	saveBackoff      = 10 * time.Second
 	maxTrialSave     = 30 * time.Second // how much of a trial a power loss may cost
 	lateSave         = 10 * time.Minute // how much of the late window
