@@ -174,7 +174,8 @@ func (i *Image) written(n int) {
 // image say, wherever they stand in either. Each is proven on the way; those
 // that are damaged in old are passed over. It returns how many were copied, and
 // their length together, also with an error. An image may copy from itself:
-// that fills places whose bytes it already holds at others. Close ends it.
+// that fills places whose bytes it already holds at others. On a file system that can,
+// files that stay are not copied but share their blocks with old's. Close ends it.
 func (i *Image) CopyFrom(old *Image) (chunks int, bytes int64, err error) {
 	if err := i.enter(); err != nil {
 		return 0, 0, err
@@ -194,9 +195,15 @@ func (i *Image) CopyFrom(old *Image) (chunks int, bytes int64, err error) {
 		}
 	}
 	buf := make([]byte, manifest.MaxChunkBytes)
+	cloned := i.cloneFiles(old)
 	for n := range i.m.Chunks {
 		from := places[i.m.Chunks[n].Digest]
 		if len(from) == 0 || i.HasChunk(n) {
+			continue
+		}
+		if i.adopt(n, cloned, buf) {
+			chunks++
+			bytes += int64(i.m.Chunks[n].Bytes)
 			continue
 		}
 		data, err := readAny(old, from, buf)

@@ -14,6 +14,9 @@ func syncFS(fd int) error { return unix.Syncfs(fd) }
 // comes from the disk. It is advice: an error changes nothing.
 func forget(fd int) { _ = unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) }
 
+// cloneFile makes the file dst share the blocks of src, where the file system can.
+func cloneFile(dst, src int) error { return unix.IoctlFileClone(dst, src) }
+
 // isHole reports whether the n bytes at off of fd were never written. When in
 // doubt they were.
 func isHole(fd int, off, n int64) bool {

@@ -8,4 +8,6 @@ func syncFS(int) error { return errors.ErrUnsupported }
 
 func forget(int) {}
 
+func cloneFile(int, int) error { return errors.ErrUnsupported }
+
 func isHole(int, int64, int64) bool { return false }
