@@ -176,7 +176,7 @@ func (w *World) report(behind []Left) *Report {
 		r.Violations = append(r.Violations, breach(v))
 	}
 	r.Verdicts = verdicts(&w.scenario.Expect, r.Violations)
-	r.complete(w.goals())
+	r.complete(w.goals(), x.whole)
 	r.Hints = w.hints(r)
 	return r
 }

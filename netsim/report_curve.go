@@ -13,6 +13,8 @@ type Completion struct {
 	Robots  int    `json:"robots"` // of them that have committed it in the end
 	// Shipped is when its rollout started; nil for what robots join with.
 	Shipped *float64 `json:"shipped"`
+	// Fetched is when the last of them had the whole image; nil if that never was.
+	Fetched *float64 `json:"fetched"`
 	// P50, P90 and Last are when half, nine in ten, and all of them had committed it; nil
 	// if that never was.
 	P50  *float64 `json:"p50"`
@@ -42,8 +44,9 @@ func (w *World) goals() map[string]map[string]bool {
 	return goals
 }
 
-// complete fills in Curve, Completion and Completed from Switches.
-func (r *Report) complete(goals map[string]map[string]bool) {
+// complete fills in Curve, Completion and Completed from Switches, and from when each
+// robot had each release's image, by release and robot.
+func (r *Report) complete(goals map[string]map[string]bool, whole map[string]map[string]float64) {
 	r.Curve, r.Completion = []CurvePoint{}, []Completion{}
 	has := map[string]string{}              // robot and component: what it has committed
 	on := map[string]int{}                  // release: how many of its robots have it
@@ -83,6 +86,7 @@ func (r *Report) complete(goals map[string]map[string]bool) {
 			return nil
 		}
 		c.P50, c.P90, c.Last = when((n+1)/2), when((9*n+9)/10), when(n)
+		c.Fetched = lastOf(goals[release], whole[release])
 		if x := r.rolloutOf(release); x != nil {
 			at := x.began()
 			c.Shipped = &at
@@ -92,6 +96,21 @@ func (r *Report) complete(goals map[string]map[string]bool) {
 		}
 		r.Completion = append(r.Completion, c)
 	}
+}
+
+// lastOf is the latest of these times; nil if some robot has none.
+func lastOf(robots map[string]bool, at map[string]float64) *float64 {
+	var last *float64
+	for robot := range robots {
+		t, ok := at[robot]
+		if !ok {
+			return nil
+		}
+		if last == nil || t > *last {
+			last = &t
+		}
+	}
+	return last
 }
 
 // component is that of a release by its name; it need only tell them apart.

@@ -60,7 +60,7 @@ func told() *Report {
 		Hints: []string{"radio saturated: cell wifi-mesh 0,1"},
 	}
 	all := map[string]bool{"cart-1": true, "cart-2": true, "cart-3": true, "cart-4": true}
-	r.complete(map[string]map[string]bool{"1.0": all, "1.1": all})
+	r.complete(map[string]map[string]bool{"1.0": all, "1.1": all}, map[string]map[string]float64{"1.1": {"cart-1": 31, "cart-2": 33, "cart-3": 32.5, "cart-4": 40}})
 	r.Verdicts = verdicts(&scenario.Expect{Safety: []string{"all"}, Except: []string{"voters-at-last"}}, r.Violations)
 	return r
 }
@@ -103,10 +103,11 @@ func TestCompletion(t *testing.T) {
 		{1, "a", "1.0", Activated}, {2, "a", "1.0", Committed}, {3, "b", "1.0", Committed}, {4, "c", "1.0", Committed},
 		{5, "a", "1.1", Committed}, {6, "b", "1.1", Committed}, {6.5, "a", "nav/1.1", Committed}, {7, "a", "1.0", WentBack},
 	}, Rollouts: []RolloutResult{{Release: "1.1", Steps: []Step{{At: 4.5}}}}}
-	r.complete(map[string]map[string]bool{"1.0": {"a": true, "b": true, "c": true}, "1.1": two, "nav/1.1": two, "9.9": {}})
+	r.complete(map[string]map[string]bool{"1.0": {"a": true, "b": true, "c": true}, "1.1": two, "nav/1.1": two, "9.9": {}},
+		map[string]map[string]float64{"1.0": {"a": 0.5, "b": 2.5, "c": 1}, "1.1": {"a": 4.7}})
 	at := func(x float64) *float64 { return &x }
 	require.Equal(t, []Completion{
-		{Release: "1.0", For: 3, Robots: 2, P50: at(3), P90: at(4), Last: at(4)}, // a went back, c never left
+		{Release: "1.0", For: 3, Robots: 2, Fetched: at(2.5), P50: at(3), P90: at(4), Last: at(4)}, // a went back, c never left
 		{Release: "1.1", For: 2, Robots: 1, Shipped: at(4.5), P50: at(5), P90: at(6), Last: at(6)},
 		{Release: "9.9"},
 		{Release: "nav/1.1", For: 2, Robots: 1, P50: at(6.5)},

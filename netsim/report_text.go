@@ -80,12 +80,12 @@ func (r *Report) textRollouts(b *strings.Builder) {
 	for _, x := range r.Rollouts {
 		fmt.Fprintf(b, "  rollout %d of %s: %s in %s, ran on %d of %d robots%s\n", x.ID, x.Release, x.Status, x.Stage, len(x.Touched), r.Robots, because(x.Reason))
 	}
-	b.WriteString("\n  release          robots   shipped       p50       p90      last   operator sent\n")
+	b.WriteString("\n  release          robots   shipped   fetched       p50       p90      last   operator sent\n")
 	for _, c := range r.Completion {
-		fmt.Fprintf(b, "  %-14s %8s %9s %9s %9s %9s %9.2f x\n", c.Release, fmt.Sprintf("%d/%d", c.Robots, c.For),
-			clockOf(c.Shipped, nil), clockOf(c.P50, c.Shipped), clockOf(c.P90, c.Shipped), clockOf(c.Last, c.Shipped), r.SeedSent[c.Release])
+		fmt.Fprintf(b, "  %-14s %8s %9s %9s %9s %9s %9s %9.2f x\n", c.Release, fmt.Sprintf("%d/%d", c.Robots, c.For),
+			clockOf(c.Shipped, nil), clockOf(c.Fetched, c.Shipped), clockOf(c.P50, c.Shipped), clockOf(c.P90, c.Shipped), clockOf(c.Last, c.Shipped), r.SeedSent[c.Release])
 	}
-	b.WriteString("  (p50, p90 and last robot after shipped, or after the start)\n\n")
+	b.WriteString("  (fetched: when the last robot had the image; p50, p90, last: when it ran on so many; after shipped, or after the start)\n\n")
 }
 
 func (r *Report) textTraffic(b *strings.Builder) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/starling-swarm/starling/consensus/order"
+	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/netsim/scenario"
 	"github.com/starling-swarm/starling/node"
 )
@@ -25,6 +26,7 @@ type watch struct {
 	rollouts map[uint64]*order.Rollout            // as last seen
 	revoked  map[string]bool                      // names
 	halted   bool
+	whole    map[string]map[string]float64 // release, robot: when it first had the whole image, seconds
 	timeline
 }
 
@@ -38,7 +40,7 @@ type seen struct {
 func newWatch() *watch {
 	return &watch{
 		seen: map[*machine]seen{}, phase: map[*payload]string{}, reached: map[scenario.Condition]time.Duration{},
-		revoked: map[string]bool{}, rollouts: map[uint64]*order.Rollout{},
+		revoked: map[string]bool{}, rollouts: map[uint64]*order.Rollout{}, whole: map[string]map[string]float64{},
 		timeline: newTimeline(),
 	}
 }
@@ -60,6 +62,21 @@ func (x *watch) setPhase(p *payload, phase string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.phase[p] = phase
+}
+
+// setWhole notes that a robot's phase is beyond fetching this release.
+func (x *watch) setWhole(release, robot, phase string, at time.Duration) {
+	if phase == member.Idle.String() || phase == member.Fetching.String() {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.whole[release] == nil {
+		x.whole[release] = map[string]float64{}
+	}
+	if _, ok := x.whole[release][robot]; !ok {
+		x.whole[release][robot] = at.Seconds()
+	}
 }
 
 func (x *watch) revoke(name string) {
@@ -139,6 +156,7 @@ func (w *World) heard(m *machine, e node.Event, l *life) {
 			for _, p := range r.parts {
 				if p.component == e.Component {
 					w.watch.setPhase(p, e.Phase)
+					w.watch.setWhole(string(w.refOf(e.Component, e.Release)), m.name, e.Phase, l.since.Add(lived).Sub(Start))
 				}
 			}
 		}
