@@ -19,6 +19,10 @@ type turn struct {
 	here bool // it is on, and belongs to the swarm
 }
 
+// newsTime is how long it may take until the swarm knows what a robot did: a robot that
+// committed less long ago may rightly count as it stood before.
+const newsTime = 5 * time.Second
+
 // unearned is why a gate could not have held on what robots really did; empty if it
 // could have. robots is how many the gate judges.
 func unearned(g rollout.Gate, robots int, turns []turn) string {
@@ -36,10 +40,10 @@ func unearned(g rollout.Gate, robots int, turns []turn) string {
 			soaked++
 		case t.back:
 			bad++
-		case t.here && t.held > 0:
+		case t.here && t.held >= newsTime:
 			return fmt.Sprintf("%s has been committed for %s of %s", t.robot, t.held, soak)
 		default:
-			bad++ // still on trial, or off: at best it counts as lost
+			bad++ // still on trial as far as anybody knows, or off: at best it counts as lost
 		}
 	}
 	switch limit := g.Limit(robots); {

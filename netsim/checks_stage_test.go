@@ -26,6 +26,8 @@ func TestUnearned(t *testing.T) {
 		"two failed":                  {[]turn{well, well, {took: true, back: true, here: true}, {took: true, back: true, here: true}}, "2 of 4 robots did not keep"},
 		"went back after its soak":    {[]turn{well, with(func(x *turn) { x.back = true })}, ""},
 		"one too short":               {[]turn{well, with(func(x *turn) { x.held = 9 * time.Second })}, "committed for 9s of 10s"},
+		"one has just committed":      {[]turn{well, well, with(func(x *turn) { x.held = 4 * time.Second })}, ""},
+		"two have just committed":     {[]turn{well, well, with(func(x *turn) { x.held = 1 }), with(func(x *turn) { x.held = 1 })}, "2 of 4 robots did not keep"},
 		"one too short, but off":      {[]turn{well, well, with(func(x *turn) { x.held, x.here = 9*time.Second, false })}, ""},
 		"too little exposure":         {[]turn{with(func(x *turn) { x.held = 24 * time.Second })}, "24s of 25 s"},
 		"two still on trial":          {[]turn{well, well, {took: true, here: true}, {took: true, here: true}}, "2 of 4 robots did not keep"},
