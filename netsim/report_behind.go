@@ -16,7 +16,7 @@ type Left struct {
 	Says    string `json:"says"`    // its own node's explanation; empty if it is off
 }
 
-// behind lists the robots that do not run what is active, and why.
+// behind lists the robots that run neither what is active nor what is rolling out, and why.
 func (w *World) behind() []Left {
 	list := []Left{}
 	o := w.watch.order()
@@ -30,6 +30,9 @@ func (w *World) behind() []Left {
 			s := w.truth.standing(p)
 			if c == nil || s.running == c.Active && s.committed == c.Active {
 				continue
+			}
+			if x := o.Rollout; x != nil && !x.Status.Final() && s.running == x.Release && s.committed == x.Release {
+				continue // it is ahead
 			}
 			want := w.release(c.Active.Digest)
 			l := Left{Robot: r.name, Release: string(w.refOf(p.component, c.Active.Version)), Why: w.why(r, want, s, core)}
