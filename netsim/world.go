@@ -179,7 +179,7 @@ func (w *World) populate(ctx context.Context) error {
 		o.cfg.OperatorKey = o.key
 		add(w, &w.operators, o)
 		if i > 0 {
-			continue // brought in by welcome, once somebody decides
+			continue // brought in by welcome
 		}
 		if err := w.found(ctx, o, first); err != nil {
 			return fmt.Errorf("the operator's node: %w", err)
@@ -239,16 +239,10 @@ func (w *World) begin(ctx context.Context) error {
 }
 
 // welcome lets further operators' laptops in: as base machines without a vote, which
-// hold the operators' key. It waits for the first order, since a laptop that knew of
-// none would write a genesis of its own.
+// hold the operators' key.
 func (w *World) welcome(ctx context.Context) error {
 	all := clone(w, &w.operators)
 	for _, o := range all[1:] {
-		for v := all[0].view(); v == nil || v.Order == nil; v = all[0].view() {
-			if err := sleepUntil(ctx, time.Now().Add(tick)); err != nil {
-				return err
-			}
-		}
 		i, err := all[0].invite(ctx, node.InviteRequest{Role: "base", NoVote: true})
 		if err != nil {
 			return fmt.Errorf("invite %s: %w", o.name, err)
