@@ -17,7 +17,10 @@ func (r *Replica) raftConfig() *raft.Config {
 	h := r.cfg.Heartbeat
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(r.cfg.Server)
-	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = h, h, h/2
+	// A leader gives up when it has not heard a quorum for as long as they wait for it.
+	// It need not be sooner, as raft's own h/2 is: nothing here is read under a lease, and
+	// on a full radio an answer takes seconds.
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = h, h, h
 	// Followers learn what is committed within twice this time. Raft sends a message
 	// each time even if nothing happens: h/20 would be two thirds of an idle voter's traffic.
 	c.CommitTimeout = h / 5
