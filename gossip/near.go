@@ -10,8 +10,24 @@ import (
 // trips remembers how long probes of each member took there and back. It is safe for
 // concurrent use.
 type trips struct {
-	mu sync.Mutex
-	of map[member.Index]time.Duration // bounded by the members in the table
+	mu     sync.Mutex
+	of     map[member.Index]time.Duration // bounded by the members in the table
+	newest Probe
+}
+
+// A Probe is the newest probe that was answered. Count is how many there were: as long
+// as it stays, nothing is new. Trip is how long it took; Least is what the member was
+// known to take without queues, zero if it was never probed before.
+type Probe struct {
+	Count       uint64
+	Trip, Least time.Duration
+}
+
+// Probe returns the newest probe that was answered.
+func (m *Membership) Probe() Probe {
+	m.trips.mu.Lock()
+	defer m.trips.mu.Unlock()
+	return m.trips.newest
 }
 
 // note takes one round trip. What counts is the least, for queues only add to it; an
@@ -19,6 +35,7 @@ type trips struct {
 func (t *trips) note(i member.Index, rtt time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.newest = Probe{t.newest.Count + 1, rtt, t.of[i]}
 	if old, ok := t.of[i]; ok {
 		rtt = min(rtt, old+old/8)
 	}

@@ -22,6 +22,16 @@ func TestRoundTrips(t *testing.T) {
 	require.Zero(t, m.RoundTrip(8))
 }
 
+// The newest probe is told beside what its member took before it.
+func TestProbe(t *testing.T) {
+	var m Membership
+	require.Zero(t, m.Probe())
+	m.trips.note(7, 20*time.Millisecond)
+	require.Equal(t, Probe{1, 20 * time.Millisecond, 0}, m.Probe())
+	m.trips.note(7, 300*time.Millisecond)
+	require.Equal(t, Probe{2, 300 * time.Millisecond, 20 * time.Millisecond}, m.Probe())
+}
+
 // Members of a large swarm change their metadata less often, or gossip carries nothing else.
 func TestMetaIntervalGrowsWithTheSwarm(t *testing.T) {
 	for _, c := range []struct {

@@ -17,6 +17,10 @@ import (
 const (
 	// joinsAtOnce bounds the streams that one round of rejoining opens at a time.
 	joinsAtOnce = 16
+	// joinStagger is how long the first try of a round goes before the second; that goes
+	// half as long before the third, and so on. One exchange of states mostly brings all
+	// the others, and is as long as the swarm is large.
+	joinStagger = time.Second
 	// lookupTimeout bounds the search for a seed's name.
 	lookupTimeout = 3 * time.Second
 	// aloneDoublings: a node that is alone asks again after Rejoin/2^n, and
@@ -66,17 +70,27 @@ func (m *Membership) sweep() {
 }
 
 // join makes one round. A round with an exchange of states is enough for both
-// sides: each tells its own part of the swarm.
+// sides: each tells its own part of the swarm. Whom the first ones bring is not tried
+// any more: a robot that is switched on knows dozens of addresses.
 func (m *Membership) join(ctx context.Context, list *memberlist.Memberlist, tried map[string]bool) {
 	candidates := m.candidates(ctx)
 	picked := pick(candidates, share(len(candidates), m.table.alive()), tried)
 	var g errgroup.Group // errors are answers here: nobody at that address
 	g.SetLimit(joinsAtOnce)
-	for _, addr := range picked {
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return nil
+	ended := make(chan struct{}, 1) // merged: a try has ended
+	for i, addr := range picked {
+		if i > 0 {
+			select {
+			case <-ended:
+			case <-time.After(max(joinStagger/time.Duration(i), dialTimeout/joinsAtOnce)):
+			case <-ctx.Done():
 			}
+		}
+		if ctx.Err() != nil || m.table.aliveAt(addr) {
+			continue
+		}
+		g.Go(func() error {
+			defer nudge(ended)
 			m.count.joinsTried.Add(1)
 			if n, err := list.Join([]string{addr}); err != nil {
 				m.log.Debug("member out of reach", "addr", addr, "err", err)

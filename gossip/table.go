@@ -110,6 +110,15 @@ func (t *table) alive() int {
 	return n
 }
 
+// aliveAt reports whether an alive member is at this gossip address.
+func (t *table) aliveAt(addr string) bool {
+	a, err := literal(addr)
+	host := a.Addr().String()
+	return err == nil && slices.ContainsFunc(t.all(), func(m Member) bool {
+		return m.State <= Suspect && m.Port == a.Port() && m.Host == host
+	})
+}
+
 // joined records that a member is alive with this address and metadata.
 func (t *table) joined(m Member, now time.Time) {
 	t.mu.Lock()
