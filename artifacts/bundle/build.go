@@ -5,14 +5,11 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/envelope"
@@ -25,13 +22,18 @@ const (
 	// SavePermille is how much smaller zstd must make a chunk to be used: below
 	// that a robot would decompress for nothing.
 	SavePermille = 50
+
+	// platformLabel is the label that says which platform a robot is.
+	platformLabel = "platform"
 )
 
 // A VariantSpec says what one kind of robot gets.
 type VariantSpec struct {
 	Name  string            // unique in the release
 	Match map[string]string // labels a robot must have; empty matches all
-	Path  string            // directory or file to read
+	// Path is what to read: a directory, a file, a tar file, or an OCI image layout, of
+	// which the image for the platform in Match is taken.
+	Path string
 	// Driver installs the image; empty is DefaultDriver.
 	Driver string
 	// Requires and Run are as in manifest.Variant.
@@ -51,12 +53,15 @@ type Spec struct {
 	Tool string
 	// Source is the revision that is built, for the provenance; may be empty.
 	Source string
+	// Plain stores chunks as they are: a larger file, made sooner. The release is the
+	// same.
+	Plain bool
 }
 
 // Build makes a release of what spec names, signs its provenance with builder and
 // writes both with all images to a .star file at out: atomically, so that out is
-// the old file or the new one, whole. progress may be nil; every image is read
-// twice, and counted twice.
+// the old file or the new one, whole. While it works, the chunks lie a second time
+// on out's disk. progress may be nil; it is told how many bytes of how many are read.
 //
 // Errors wrap manifest.ErrInvalid for a spec that makes no release; others name
 // the path that is in the way.
@@ -83,7 +88,7 @@ func Build(ctx context.Context, spec Spec, builder ed25519.PrivateKey, out strin
 	if err := envelope.Fits(envelope.Builder, p); err != nil {
 		return nil, fmt.Errorf("build release: %w", err)
 	}
-	x := &index{Format: Format, Provenance: p.seal(builder).Encode()}
+	x := &index{Format: Format, Provenance: p.seal(builder).Encode(), Stored: b.spool.stored}
 	r.Provenance = manifest.Sum(x.Provenance)
 	x.Release = r.Encode()
 	if len(x.Release) > manifest.MaxReleaseBytes {
@@ -98,10 +103,19 @@ func Build(ctx context.Context, spec Spec, builder ed25519.PrivateKey, out strin
 
 // A build is one run of Build.
 type build struct {
-	ctx         context.Context // of the call that the build lives in
-	images      map[string]*image
+	ctx         context.Context   // of the call that the build lives in
+	images      map[string]*image // by their imageKey
+	spool       *spool
 	done, total int64
 	progress    func(done, total int64)
+}
+
+// imageKey is equal for variants of one image: an OCI layout holds one per platform.
+func (v *VariantSpec) imageKey() string {
+	if IsArchive(v.Path) {
+		return v.Path + "\x00" + v.Match[platformLabel]
+	}
+	return v.Path
 }
 
 // An image is what is at one path, for all variants that use it.
@@ -115,29 +129,48 @@ func (b *build) close() {
 	for _, i := range b.images {
 		i.tree.close()
 	}
+	if b.spool != nil {
+		b.spool.close() // it has no name: what was not copied is gone
+	}
 }
 
-func (b *build) count(n int) {
-	if b.done += int64(n); b.progress != nil {
+// packer is what makes the packers of a flow; none stores chunks as they are.
+func (b *build) packer() func() packer {
+	if b.spool.plain {
+		return nil
+	}
+	return b.spool.packer
+}
+
+func (b *build) take(k *block) error {
+	if err := b.spool.take(k); err != nil {
+		return err
+	}
+	if b.done += int64(len(k.data)); b.progress != nil {
 		b.progress(b.done, b.total)
 	}
+	return nil
 }
 
 // open lists all paths before a byte is read, so that what is wrong is said soon.
 func (b *build) open(spec Spec, out string) error {
 	for _, v := range spec.Variants {
-		if b.images[v.Path] != nil {
+		if b.images[v.imageKey()] != nil {
 			continue
 		}
 		if err := outside(out, v.Path); err != nil {
 			return err
 		}
-		t, err := openTree(v.Path)
+		t, err := openTree(v.Path, v.Match[platformLabel])
 		if err != nil {
 			return fmt.Errorf("variant %q: %w", v.Name, err)
 		}
-		b.images[v.Path] = &image{tree: t}
-		b.total += 2 * t.bytes
+		b.images[v.imageKey()] = &image{tree: t}
+		b.total += t.bytes
+	}
+	var err error
+	if b.spool, err = newSpool(out, spec.Plain); err != nil {
+		return fmt.Errorf("build release: write %s: %w", out, err)
 	}
 	return nil
 }
@@ -165,7 +198,7 @@ func outside(out, in string) error {
 	return nil
 }
 
-// list reads all images and returns the release without provenance.
+// list reads all images into the spool and returns the release without provenance.
 func (b *build) list(spec Spec) (*manifest.Release, error) {
 	r := &manifest.Release{
 		Format: manifest.ReleaseFormat, Component: spec.Component, Version: spec.Version, Counter: spec.Counter,
@@ -174,9 +207,9 @@ func (b *build) list(spec Spec) (*manifest.Release, error) {
 	variants := slices.Clone(spec.Variants)
 	slices.SortFunc(variants, func(a, b VariantSpec) int { return strings.Compare(a.Name, b.Name) })
 	for _, v := range variants {
-		i := b.images[v.Path]
+		i := b.images[v.imageKey()]
 		if i.manifest == nil {
-			m, err := i.tree.cut(b.ctx, b.count)
+			m, err := i.tree.cut(b.ctx, b.packer(), b.take)
 			if err != nil {
 				return nil, fmt.Errorf("variant %q: %w", v.Name, err)
 			}
@@ -197,96 +230,27 @@ func (b *build) list(spec Spec) (*manifest.Release, error) {
 	return r, nil
 }
 
-// write fills f with header, data and index.
+// write fills f with header, data and index. The spool has the chunks in the order in
+// which the variants first need them, for it was filled in the order of the variants.
 func (b *build) write(f *os.File, r *manifest.Release, x *index) error {
-	w := &writer{file: f, index: x, seen: map[manifest.Digest]bool{}}
-	if err := w.start(); err != nil {
+	if _, err := f.Write(make([]byte, headerBytes)); err != nil { // filled in by finish
 		return err
 	}
-	defer w.zstd.Close()
-	order := b.inOrder(r)
-	for _, i := range order {
-		if err := w.put(i.encoded); err != nil {
-			return err
-		}
-	}
-	for _, i := range order {
-		if err := w.image(b.ctx, i, b.count); err != nil {
-			return err
-		}
-	}
-	return finish(f, w.data, x)
-}
-
-// inOrder returns the different images of r, as its variants first need them.
-func (b *build) inOrder(r *manifest.Release) []*image {
-	byDigest := map[manifest.Digest]*image{}
+	encoded := map[manifest.Digest][]byte{}
 	for _, i := range b.images {
-		byDigest[manifest.Sum(i.encoded)] = i
+		encoded[manifest.Sum(i.encoded)] = i.encoded
 	}
-	var out []*image
+	data := b.spool.bytes
 	for _, v := range r.Variants {
-		if i := byDigest[v.Manifest]; i != nil {
-			out = append(out, i)
-			delete(byDigest, v.Manifest)
-		}
-	}
-	return out
-}
-
-// A writer appends parts to the data of a bundle.
-type writer struct {
-	file  *os.File
-	index *index
-	zstd  *zstd.Encoder
-	seen  map[manifest.Digest]bool // chunks written
-	data  uint64                   // bytes written
-}
-
-func (w *writer) start() error {
-	var err error
-	w.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
-	if err == nil {
-		_, err = w.file.Write(make([]byte, headerBytes)) // filled in by finish
-	}
-	return err
-}
-
-func (w *writer) put(part []byte) error {
-	n, err := w.file.Write(part)
-	w.data += uint64(n)
-	return err
-}
-
-// image reads the tree again and writes the chunks that are new.
-func (w *writer) image(ctx context.Context, i *image, count func(n int)) error {
-	s := i.tree.stream(ctx)
-	defer s.close()
-	buf, packed := make([]byte, manifest.MaxChunkBytes), []byte(nil)
-	for _, c := range i.manifest.Chunks {
-		data := buf[:c.Bytes]
-		if _, err := io.ReadFull(s, data); err != nil {
+		n, err := f.Write(encoded[v.Manifest])
+		if err != nil {
 			return err
 		}
-		count(len(data))
-		if w.seen[c.Digest] {
-			continue
-		}
-		if manifest.Sum(data) != c.Digest {
-			return s.changed()
-		}
-		if len(w.index.Stored) == MaxChunks {
-			return fmt.Errorf("%w: more than %d different chunks; make two components of it", canonical.ErrTooLarge, MaxChunks)
-		}
-		w.seen[c.Digest] = true
-		packed = w.zstd.EncodeAll(data, packed[:0])
-		if len(packed) <= len(data)-len(data)*SavePermille/1000 && len(packed) < len(data) {
-			data = packed
-		}
-		if err := w.put(data); err != nil {
-			return err
-		}
-		w.index.Stored = append(w.index.Stored, uint32(len(data)))
+		data += uint64(n)
+		delete(encoded, v.Manifest)
 	}
-	return nil
+	if err := b.spool.copyTo(b.ctx, f); err != nil {
+		return err
+	}
+	return finish(f, data, x)
 }

@@ -1,4 +1,5 @@
-// Package bundle makes releases out of directories and keeps each in one file.
+// Package bundle makes releases out of directories, tar files and OCI images, and
+// keeps each in one file.
 //
 // BuildImage reads a tree and lists it as a manifest. Build does so for every
 // variant of a release, signs what it saw as the release's provenance, and

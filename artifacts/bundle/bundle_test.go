@@ -258,7 +258,7 @@ func TestProgress(t *testing.T) {
 	done = 0
 	_, err = bundle.Build(t.Context(), spec(dir), builder, filepath.Join(t.TempDir(), "x.star"), tell)
 	require.NoError(t, err)
-	require.Equal(t, 2*m.Bytes(), done)
+	require.Equal(t, m.Bytes(), done)
 	require.Equal(t, done, total)
 }
 
@@ -316,6 +316,8 @@ func TestTreeThatChangesIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, changed := app(t), false
+			old := time.Now().Add(-time.Hour) // a change shows in any file system's clock
+			require.NoError(t, os.Chtimes(filepath.Join(dir, "bin/nav"), old, old))
 			_, err := bundle.Build(t.Context(), spec(dir), builder, filepath.Join(t.TempDir(), "x.star"), func(done, total int64) {
 				if done >= total/2 && !changed {
 					changed = true

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,18 +16,48 @@ import (
 	"github.com/starling-swarm/starling/artifacts/manifest"
 )
 
-// A tree is a directory, or one file, that was listed and can be read.
+// A tree is what makes an image, listed and ready to be read.
 type tree struct {
-	path    string // as the caller named it
-	root    *os.Root
-	only    string // name of the file under root, if the tree is one file
-	entries []manifest.Entry
-	bytes   int64 // of all files
+	path    string           // as the caller named it
+	entries []manifest.Entry // sorted by path
+	bytes   int64            // of all files
+	from    source
+	// platform is which image of an OCI layout is wanted, "linux/arm64"; empty is the
+	// only one.
+	platform string
+	notes    []string // what the image does not keep of what it is made of
 }
 
-// openTree lists what is at p. Whatever an image cannot hold is an error that
-// names it and says what to do.
-func openTree(p string) (*tree, error) {
+// A source holds the bytes of a tree's files.
+type source interface {
+	// open opens a file of the tree, which must still have the listed length.
+	open(e *manifest.Entry) (io.ReadCloser, error)
+	// same returns an error that names a file which changed since it was listed.
+	same() error
+	close() error
+}
+
+// openTree lists what is at p: a directory, a file, or an archive of a tree, which is
+// taken for what it holds: a tar file (name ending in .tar, .tar.gz, .tgz,
+// .tar.bz2 or .tar.zst), or an OCI image layout as a directory or a tar file, whose
+// image for the platform is taken.
+func openTree(p, platform string) (*tree, error) {
+	return openOf(p, func(t *tree, real string, info fs.FileInfo) error {
+		t.platform = platform
+		switch {
+		case isLayout(real, info):
+			return t.openLayout(real)
+		case isTar(real, info):
+			return t.openTar(real)
+		}
+		return t.openFolder(real, info)
+	})
+}
+
+// openOf lists what is at p by the function list, which sets from and adds entries; it
+// is told where links lead and what is there. Whatever an image cannot hold is an
+// error that names it and says what to do.
+func openOf(p string, list func(t *tree, real string, info fs.FileInfo) error) (*tree, error) {
 	real, err := filepath.EvalSymlinks(p)
 	if err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
@@ -36,53 +67,26 @@ func openTree(p string) (*tree, error) {
 		return nil, fmt.Errorf("read image: %w", err)
 	}
 	t := &tree{path: p}
-	dir := real
-	if !info.IsDir() {
-		dir, t.only = filepath.Dir(real), filepath.Base(real)
+	err = list(t, real, info)
+	if err == nil && len(t.entries) == 0 {
+		err = fmt.Errorf("image %s is empty; name the directory that holds the build's output", t.path)
 	}
-	if t.root, err = os.OpenRoot(dir); err != nil {
-		return nil, fmt.Errorf("read image: %w", err)
-	}
-	if err := t.list(info); err != nil {
-		t.root.Close()
+	if err != nil {
+		if t.from != nil {
+			err = errors.Join(err, t.close())
+		}
 		return nil, err
 	}
+	slices.SortFunc(t.entries, func(a, b manifest.Entry) int { return strings.Compare(a.Path, b.Path) })
 	return t, nil
 }
 
-func (t *tree) close() error { return t.root.Close() }
-
-// list fills entries, sorted by path.
-func (t *tree) list(info fs.FileInfo) error {
-	if t.only != "" {
-		return t.add(filepath.Base(t.path), info)
-	}
-	err := fs.WalkDir(t.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("read image: %s: %w", filepath.Join(t.path, p), err)
-		}
-		if p == "." {
-			return nil
-		}
-		info, err := d.Info()
-		if err != nil {
-			return fmt.Errorf("read image: %s: %w", filepath.Join(t.path, p), err)
-		}
-		return t.add(p, info)
-	})
-	if err != nil {
-		return err
-	}
-	if len(t.entries) == 0 {
-		return fmt.Errorf("image %s is empty; name the directory that holds the build's output", t.path)
-	}
-	slices.SortFunc(t.entries, func(a, b manifest.Entry) int { return strings.Compare(a.Path, b.Path) })
-	return nil
-}
+func (t *tree) close() error { return t.from.close() }
 
 // add lists one name. Modes keep one fact, whether the owner may execute: the
 // rest is the umask's and would differ between two checkouts of one source.
-func (t *tree) add(p string, info fs.FileInfo) error {
+// raw is where a link points.
+func (t *tree) add(p string, mode fs.FileMode, size int64, raw string) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("image %s: %q %s", t.path, p, fmt.Sprintf(format, args...))
 	}
@@ -93,19 +97,19 @@ func (t *tree) add(p string, info fs.FileInfo) error {
 		return refuse("cannot be the path of an entry: at most %d bytes of UTF-8 without backslash; rename it", manifest.MaxPathBytes)
 	}
 	e := manifest.Entry{Path: p}
-	switch mode := info.Mode(); {
+	switch {
 	case mode.IsRegular() && mode&(fs.ModeSetuid|fs.ModeSetgid) != 0:
 		return refuse("is set-id, which an image cannot hold; clear it with chmod ug-s and give the right by a systemd unit or a capability")
 	case mode.IsRegular():
-		e.Kind, e.Mode, e.Bytes = manifest.File, 0o644, uint64(info.Size())
+		e.Kind, e.Mode, e.Bytes = manifest.File, 0o644, uint64(size)
 		if mode&0o100 != 0 {
 			e.Mode = 0o755
 		}
-		t.bytes += info.Size()
+		t.bytes += size
 	case mode.IsDir():
 		e.Kind, e.Mode = manifest.Dir, 0o755
 	case mode&fs.ModeSymlink != 0:
-		target, err := t.target(p)
+		target, err := cleanTarget(p, raw)
 		if err != nil {
 			return refuse("%v", err)
 		}
@@ -117,14 +121,10 @@ func (t *tree) add(p string, info fs.FileInfo) error {
 	return nil
 }
 
-// target reads the link at p and makes it clean. A clean target has ".." only at
-// its start, where it climbs real directories, so that what it says is where it
-// leads, through other links too.
-func (t *tree) target(p string) (string, error) {
-	raw, err := t.root.Readlink(p)
-	if err != nil {
-		return "", err
-	}
+// cleanTarget makes the target of the link at p clean: ".." only at its start, where
+// it climbs real directories, so that what it says is where it leads, through other
+// links too.
+func cleanTarget(p, raw string) (string, error) {
 	up := true
 	for part := range strings.SplitSeq(raw, "/") {
 		if part == ".." && !up {
@@ -163,7 +163,7 @@ type stream struct {
 	ctx  context.Context // ends a long read; the stream lives no longer than the call that made it
 	tree *tree
 	next int // entry to open
-	file *os.File
+	file io.ReadCloser
 	left int64 // of file
 }
 
@@ -182,7 +182,9 @@ func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.file.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
 	if err == io.EOF {
-		return n, s.changed()
+		if err = nil; s.left > 0 {
+			err = changedError(s.tree.path, s.tree.entries[s.next-1].Path)
+		}
 	}
 	return n, err
 }
@@ -200,32 +202,17 @@ func (s *stream) advance() error {
 	if s.next == len(s.tree.entries) {
 		return io.EOF
 	}
-	e := s.tree.entries[s.next]
+	e := &s.tree.entries[s.next]
 	s.next++
-	name := e.Path
-	if s.tree.only != "" {
-		name = s.tree.only
-	}
-	f, err := s.tree.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|openFlags, 0)
+	f, err := s.tree.from.open(e)
 	if err != nil {
-		return fmt.Errorf("read image %s: %w", s.tree.path, err)
+		return err
 	}
 	s.file, s.left = f, int64(e.Bytes)
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("read image %s: %w", s.tree.path, err)
-	}
-	if !info.Mode().IsRegular() || info.Size() != s.left {
-		return s.changed()
-	}
 	return nil
 }
 
-// changed is the error for a file that is not what was listed.
-func (s *stream) changed() error {
-	return changedError(s.tree.path, s.tree.entries[s.next-1].Path)
-}
-
+// changedError is for a file that is not what was listed.
 func changedError(tree, file string) error {
 	return fmt.Errorf("image %s: %q changed while it was read; stop what writes there and build again", tree, file)
 }
