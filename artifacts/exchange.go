@@ -21,6 +21,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/artifacts/schedule"
 	"github.com/starling-swarm/starling/artifacts/wire"
 )
@@ -36,11 +37,15 @@ type Store interface {
 	// Have returns the verified pieces, indexed as Manifest.Pieces.
 	Have() manifest.Bitmap
 	HasChunk(n int) bool
-	// WriteChunk verifies and writes; wrong bytes are an error wrapping
-	// manifest.ErrDigest and are not written.
-	WriteChunk(n int, data []byte) error
+	// WriteRun verifies and writes chunks that follow each other, first and so on, of
+	// which data is the bytes. It returns how many are held now; that the bytes of the
+	// one after these are wrong is an error wrapping manifest.ErrDigest.
+	WriteRun(first int, data []byte) (held int, err error)
 	// ReadChunk returns verified bytes, in buf if it is large enough.
 	ReadChunk(n int, buf []byte) ([]byte, error)
+	// ReadRun returns those of the chunks first to end-1, or an error if any is not
+	// right.
+	ReadRun(first, end int, buf []byte) ([]byte, error)
 	// Flush makes all that was written survive a power cut.
 	Flush() error
 }
@@ -67,13 +72,21 @@ type Peers interface {
 // Config is what an Exchange is made of.
 type Config struct {
 	Peers Peers
+	// Self is this node's key, as the others know it. Members that have been cut off
+	// together share out by their keys what comes across when the cut heals; with
+	// zero, more of it crosses twice.
+	Self envelope.Key
 	// Seed makes this node offer its images instead of answering whoever asks
 	// first: for an operator's node.
 	Seed bool
 	// UploadBytesPerSec and DownloadBytesPerSec limit what is sent and what is taken
 	// in; zero is no limit. Besides the rate, a quarter of a second of it, but no
-	// less than 32 KiB, may go at once.
-	UploadBytesPerSec, DownloadBytesPerSec int64
+	// less than 32 KiB, may go at once. PeerBytesPerSec limits what is sent to any one
+	// member.
+	UploadBytesPerSec, DownloadBytesPerSec, PeerBytesPerSec int64
+	// Look is asked about once a second, while images are sent, how the members fare;
+	// what is sent is slowed by it. It must not block. Nil slows nothing.
+	Look func() pace.Look
 	// Retry is how long to wait before a member that had nothing is tried again,
 	// and how often Candidates are looked at; zero is DefaultRetry. A member that
 	// could not be reached waits longer each time, up to 16 times as long. If it is
@@ -92,7 +105,7 @@ func (c Config) Validate() error {
 	if c.Peers == nil {
 		errs = append(errs, errors.New("artifacts: an exchange needs Peers"))
 	}
-	if c.UploadBytesPerSec < 0 || c.DownloadBytesPerSec < 0 || c.Retry < 0 {
+	if c.UploadBytesPerSec < 0 || c.DownloadBytesPerSec < 0 || c.PeerBytesPerSec < 0 || c.Retry < 0 {
 		errs = append(errs, errors.New("artifacts: rates and Retry cannot be negative; zero is the default"))
 	}
 	return errors.Join(errs...)
@@ -160,15 +173,21 @@ func (SafeToLeave) event()   {}
 // An Exchange serves and fetches. Make it with New, hand incoming streams to
 // Serve. It is safe for concurrent use.
 type Exchange struct {
-	cfg      Config
-	up, down *rate.Limiter
-	codec    *codec
-	turns    turns
+	cfg   Config
+	shape *shaper
+	down  *rate.Limiter
+	codec *codec
+	turns turns
+	rates rates
+	// senders and fetchers are members that were left out lately, for what they sent
+	// or for how they asked.
+	senders, fetchers outcasts
 
 	mu      sync.Mutex // guards the fields below
 	images  map[manifest.Digest]*shared
 	served  int                  // streams being served; <= MaxServed
 	perPeer map[envelope.Key]int // the same by member; <= MaxServedPerPeer
+	takers  []*server            // those of them that have said which image, oldest first
 }
 
 // New checks cfg. It starts nothing: Serve and Fetch run in their callers' goroutines.
@@ -190,7 +209,7 @@ func New(cfg Config) (*Exchange, error) {
 		return nil, err
 	}
 	return &Exchange{
-		cfg: cfg, up: limiter(cfg.UploadBytesPerSec), down: limiter(cfg.DownloadBytesPerSec), codec: c,
+		cfg: cfg, shape: newShaper(cfg), down: limiter(cfg.DownloadBytesPerSec), codec: c,
 		images: map[manifest.Digest]*shared{}, perPeer: map[envelope.Key]int{},
 	}, nil
 }
@@ -234,30 +253,10 @@ func (x *Exchange) image(d manifest.Digest) *shared {
 	return x.images[d]
 }
 
-// enter takes a place among the streams served, if there is one for the peer.
-func (x *Exchange) enter(peer envelope.Key) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.served >= MaxServed || x.perPeer[peer] >= MaxServedPerPeer {
-		return false
-	}
-	x.served++
-	x.perPeer[peer]++
-	return true
-}
-
-func (x *Exchange) leave(peer envelope.Key) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.served--
-	if x.perPeer[peer]--; x.perPeer[peer] == 0 {
-		delete(x.perPeer, peer)
-	}
-}
-
 // Stats says how much of an image this node has put on the wire.
 type Stats struct {
 	SentBytes int64 // of chunks, before compression
+	WireBytes int64 // the same as sent
 	Bytes     int64 // of the image
 	Safe      bool  // a seed may leave
 	Takers    int   // members that fetch from here now

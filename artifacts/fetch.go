@@ -52,6 +52,7 @@ func (x *Exchange) Fetch(ctx context.Context, s Store, progress func(permille in
 	defer f.h.subscribe(f.news)()
 	f.h.keep(f.recent)
 	defer f.h.keep(nil)
+	defer f.h.expect(nil)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var complete context.CancelFunc
@@ -90,6 +91,9 @@ func newFetch(x *Exchange, h *shared, s Store) *fetch {
 		}
 	}
 	f.plan = schedule.NewFetch(sizes, have, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	if x.cfg.Self != (envelope.Key{}) {
+		f.plan.SetSelf(peerOf(x.cfg.Self))
+	}
 	if retry := x.cfg.Retry; retry > DefaultRetry {
 		f.plan.SetStarve(2 * retry)
 	}
@@ -110,6 +114,7 @@ func (f *fetch) run(ctx context.Context, g *errgroup.Group, progress func(int)) 
 		f.connect(ctx, g)
 		f.listen()
 		f.carryOut(f.plan.Next(time.Now()))
+		f.h.expect(f.plan.Crossing())
 		timer.Reset(f.wait())
 		select {
 		case <-ctx.Done():
@@ -166,7 +171,7 @@ func (f *fetch) connect(ctx context.Context, g *errgroup.Group) {
 	}
 	f.look = now.Add(f.x.cfg.Retry)
 	for _, k := range f.x.cfg.Peers.Candidates() {
-		if f.live[k] != nil || f.plan.Out(peerOf(k)) || now.Before(f.tries[k].at) {
+		if f.live[k] != nil || f.plan.Out(peerOf(k)) || now.Before(f.tries[k].at) || f.x.senders.out(k, now) {
 			continue
 		}
 		if f.opening() >= maxOpening {
@@ -217,6 +222,7 @@ func (f *fetch) listen() {
 		heard, owes := s.lastHeard()
 		f.plan.Heard(peerOf(s.peer), heard)
 		if owes && now.Sub(heard) >= silence {
+			s.stalled = true
 			s.end()
 		}
 	}
@@ -230,6 +236,7 @@ func (f *fetch) carryOut(asks []schedule.Ask) {
 			continue
 		}
 		if a.Abandon || a.Recall {
+			s.cancel(a.Piece)
 			s.say(wire.Cancel{Piece: uint32(a.Piece), Waiting: a.Recall})
 			continue
 		}
@@ -261,6 +268,7 @@ func (f *fetch) arrived(from envelope.Key, piece int) {
 	}
 	before := f.plan.Missing()
 	f.plan.Got(peerOf(from), piece, time.Now())
+	f.x.rates.got(from, f.plan.Rate(peerOf(from)))
 	if f.plan.Missing() < before {
 		f.bytes += p.Bytes
 		f.x.cfg.Events(PieceVerified{Image: f.h.digest, Piece: piece, From: from})
@@ -272,25 +280,49 @@ func (f *fetch) arrived(from envelope.Key, piece int) {
 func (f *fetch) ended(s *session, err error) {
 	p := peerOf(s.peer)
 	t := try{}
-	var wrong *wrongChunk
-	switch {
-	case errors.As(err, &wrong):
-		out := f.plan.Strike(p)
-		f.x.cfg.Log.Warn("chunk rejected", "peer", s.peer.Short(), "chunk", wrong.chunk, "out", out)
-		f.x.cfg.Events(ChunkRejected{Image: f.h.digest, Chunk: wrong.chunk, From: s.peer, Out: out})
-	case errors.Is(err, errProtocol) || errors.Is(err, wire.ErrFrame):
-		out := f.plan.Strike(p)
-		f.x.cfg.Log.Warn("transfer broke the protocol", "peer", s.peer.Short(), "out", out, "err", err)
-	default:
-		f.x.cfg.Log.Debug("transfer ended", "peer", s.peer.Short(), "err", err)
-	}
+	f.complain(s, err)
 	f.plan.Leave(p)
 	delete(f.live, s.peer)
-	if !s.useful {
+	if !s.useful || s.stalled && !s.gave() {
 		t.fails = min(s.fails+1, 5)
 	}
 	delay := f.x.cfg.Retry << max(0, t.fails-1)
 	t.at = time.Now().Add(delay*3/4 + rand.N(delay/2+1))
 	f.tries[s.peer] = t
 	f.look = time.Time{}
+}
+
+// complain says what the peer of a session did wrong, if that is how it ended, and
+// counts it.
+func (f *fetch) complain(s *session, err error) {
+	fault := PeerFault{Image: f.h.digest, From: s.peer}
+	var wrong *wrongChunk
+	switch {
+	case errors.As(err, &wrong):
+		out := f.strike(s.peer)
+		f.x.cfg.Log.Warn("chunk rejected", "peer", s.peer.Short(), "chunk", wrong.chunk, "out", out)
+		f.x.cfg.Events(ChunkRejected{Image: f.h.digest, Chunk: wrong.chunk, From: s.peer, Out: out})
+		return
+	case errors.Is(err, errProtocol) || errors.Is(err, wire.ErrFrame):
+		fault.Kind, fault.Out = BrokeProtocol, f.strike(s.peer)
+	case errors.Is(err, errFalseHave):
+		fault.Kind, fault.Out = FalseHave, f.strike(s.peer)
+	case s.stalled:
+		fault.Kind, err = Stalled, errStalled // which may be the link's fault: it comes later each time, but is not left out
+	default:
+		f.x.cfg.Log.Debug("transfer ended", "peer", s.peer.Short(), "err", err)
+		return
+	}
+	fault.Text = err.Error()
+	f.x.cfg.Log.Warn("peer at fault", "peer", s.peer.Short(), "kind", fault.Kind, "out", fault.Out, "err", err)
+	f.x.cfg.Events(fault)
+}
+
+// strike counts a fault of a sender, and reports whether it is left out now: of this
+// fetch for good, of others for a while.
+func (f *fetch) strike(k envelope.Key) (out bool) {
+	if out = f.plan.Strike(peerOf(k)); out {
+		f.x.senders.banish(k, time.Now())
+	}
+	return out
 }

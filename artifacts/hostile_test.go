@@ -185,6 +185,11 @@ func TestHostile(t *testing.T) {
 				if c.out {
 					require.LessOrEqual(t, bad.opened, 4, "nobody comes back to who is left out")
 				}
+				if c.out && !c.named {
+					for _, m := range w.nodes[1:3] {
+						require.True(t, m.faults(bad, artifacts.BrokeProtocol).Out, "left out by name")
+					}
+				}
 			})
 		})
 	}

@@ -154,6 +154,25 @@ func (m *node) rejected(from *node) (n int, out bool) {
 	return n, out
 }
 
+// faults is the last fault of a kind that m found with a member; zero is none.
+func (m *node) faults(of *node, kind artifacts.Fault) (last artifacts.PeerFault) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.events {
+		if f, ok := e.(artifacts.PeerFault); ok && f.From == of.key && f.Kind == kind {
+			last = f
+		}
+	}
+	return last
+}
+
+// opens is how many streams were opened to m.
+func (m *node) opens() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.opened
+}
+
 func (m *node) sent() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -10,18 +10,15 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/artifacts/wire"
 )
-
-// quantum and minQuantum bound how many bytes go at a time when a rate is limited:
-// what else uses the link waits for so much.
-const quantum, minQuantum = 32 << 10, 4 << 10
 
 func limiter(bytesPerSec int64) *rate.Limiter {
 	if bytesPerSec == 0 {
 		return rate.NewLimiter(rate.Inf, 0)
 	}
-	return rate.NewLimiter(rate.Limit(bytesPerSec), int(min(max(quantum, bytesPerSec/4), 1<<30)))
+	return rate.NewLimiter(rate.Limit(bytesPerSec), int(min(max(pace.Quantum, bytesPerSec/4), 1<<30)))
 }
 
 // step is how many of n bytes to let through at a time: an eighth of a second's worth.
@@ -29,21 +26,25 @@ func step(l *rate.Limiter, n int) int {
 	if l.Limit() == rate.Inf {
 		return n
 	}
-	return min(n, max(minQuantum, int(min(l.Limit()/8, quantum))))
+	return min(n, max(minQuantum, int(min(l.Limit()/8, pace.Quantum))))
 }
 
-// paced writes to a stream at the node's upload rate. A write that makes no headway
-// for the time of silence is an error.
+// minQuantum is the least that is let in at a time.
+const minQuantum = 4 << 10
+
+// paced writes to a stream as the shaper allows. A write that makes no headway for the
+// time of silence is an error.
 type paced struct {
-	ctx  context.Context // ends with the stream: an io.Writer cannot be handed one
-	s    Stream
-	rate *rate.Limiter
+	ctx   context.Context // ends with the stream: an io.Writer cannot be handed one
+	s     Stream
+	shape *shaper
+	peer  string
 }
 
 func (p paced) Write(b []byte) (int, error) {
 	for done := 0; done < len(b); {
-		part := b[done : done+step(p.rate, len(b)-done)]
-		if err := p.rate.WaitN(p.ctx, len(part)); err != nil {
+		part := b[done : done+p.shape.step(len(b)-done)]
+		if err := p.shape.wait(p.ctx, pace.Bulk, p.peer, len(part)); err != nil {
 			return done, err
 		}
 		if err := p.s.SetWriteDeadline(time.Now().Add(silence)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/artifacts/wire"
 )
 
@@ -106,7 +107,7 @@ func TestPackerLeavesPackedAlone(t *testing.T) {
 }
 
 func TestStep(t *testing.T) {
-	for limit, want := range map[rate.Limit]int{rate.Inf: 1 << 20, 1: minQuantum, 100 << 10: 12800, 1 << 30: quantum} {
+	for limit, want := range map[rate.Limit]int{rate.Inf: 1 << 20, 1: minQuantum, 100 << 10: 12800, 1 << 30: pace.Quantum} {
 		require.Equal(t, want, step(rate.NewLimiter(limit, 0), 1<<20), "%v", limit)
 	}
 	require.Equal(t, 7, step(rate.NewLimiter(1, 0), 7))

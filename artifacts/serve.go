@@ -14,6 +14,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/artifacts/schedule"
 	"github.com/starling-swarm/starling/artifacts/wire"
 )
@@ -36,15 +37,19 @@ type server struct {
 	peer     envelope.Key
 	wake     chan struct{} // depth 1: there is something to tell or to send
 	replaced chan struct{} // closed by the peer's next stream for the same image
+	evicted  chan struct{} // closed when another member needs the place; by Exchange.makeRoom
 
-	mu   sync.Mutex // guards the field below
-	asks []ask      // <= maxAsks; the first is being sent
+	mu    sync.Mutex // guards the fields below
+	asks  []ask      // <= maxAsks; the first is being sent
+	asked time.Time  // when an ask came or ended last
+	gone  bool       // evicted is closed
 
 	// The writer's.
 	w       *bufio.Writer
 	told    manifest.Bitmap // pieces the other side knows we have
+	soon    manifest.Bitmap // pieces the other side knows are on their way here
 	offered manifest.Bitmap // pieces the other side knows it is offered
-	raw     []byte
+	ahead   ahead
 	packer  packer
 }
 
@@ -62,6 +67,12 @@ func (x *Exchange) Serve(ctx context.Context, s Stream, peer envelope.Key) error
 		return s.Reset()
 	}
 	defer x.leave(peer)
+	err := x.serve(ctx, s, peer)
+	x.blame(peer, err)
+	return err
+}
+
+func (x *Exchange) serve(ctx context.Context, s Stream, peer envelope.Key) error {
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })() // unblocks what reads and writes
 	r := wire.NewReader(bufio.NewReader(s))
 	hello, err := readHello(s, r)
@@ -74,8 +85,10 @@ func (x *Exchange) Serve(ctx context.Context, s Stream, peer envelope.Key) error
 	}
 	v := &server{
 		x: x, h: h, s: s, peer: peer, wake: make(chan struct{}, 1), replaced: make(chan struct{}),
-		packer: packer{c: x.codec},
+		evicted: make(chan struct{}), asked: time.Now(), packer: packer{c: x.codec},
 	}
+	x.seat(v)
+	defer x.unseat(v)
 	defer h.subscribe(v.wake)()
 	h.join(v, hello.Have)
 	defer h.part(v)
@@ -87,7 +100,7 @@ func (x *Exchange) Serve(ctx context.Context, s Stream, peer envelope.Key) error
 
 func (v *server) run(ctx context.Context, r *wire.Reader) error {
 	g, ctx := errgroup.WithContext(ctx)
-	v.w = bufio.NewWriterSize(paced{ctx, v.s, v.x.up}, quantum)
+	v.w = bufio.NewWriterSize(paced{ctx, v.s, v.x.shape, string(peerOf(v.peer))}, pace.Quantum)
 	g.Go(func() error { return v.read(r) })
 	g.Go(func() error { return v.write(ctx) })
 	g.Go(func() error {
@@ -155,7 +168,7 @@ func (v *server) ask(f wire.Ask) error {
 	full := len(v.asks) >= maxAsks
 	twice := slices.ContainsFunc(v.asks, func(a ask) bool { return a.Piece == f.Piece })
 	if !full && !twice {
-		v.asks = append(v.asks, ask{Ask: f})
+		v.asks, v.asked = append(v.asks, ask{Ask: f}), time.Now()
 	}
 	v.mu.Unlock()
 	if full || twice {
@@ -198,7 +211,7 @@ func (v *server) begin() bool {
 // end ends the first ask.
 func (v *server) end(f wire.Frame) error {
 	v.mu.Lock()
-	v.asks = slices.Delete(v.asks, 0, 1)
+	v.asks, v.asked = slices.Delete(v.asks, 0, 1), time.Now()
 	v.mu.Unlock()
 	return v.send(f)
 }

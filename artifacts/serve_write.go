@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/schedule"
@@ -28,6 +29,8 @@ func (v *server) write(ctx context.Context) error {
 		case <-v.h.gone:
 			return errOver
 		case <-v.replaced:
+			return errOver
+		case <-v.evicted:
 			return errOver
 		case <-ctx.Done():
 			return ctx.Err()
@@ -66,7 +69,11 @@ func (v *server) tell() error {
 		}
 	}
 	offers := v.h.outstanding(peerOf(v.peer)) // before what is here: an offer is of that
+	soon := v.h.expected()                    // before as well: what has come is told as such
 	if err := announce(v.h.have(), &v.told, v.put); err != nil {
+		return err
+	}
+	if err := v.foretell(soon); err != nil {
 		return err
 	}
 	fresh := offers.Minus(v.offered).All()
@@ -79,30 +86,46 @@ func (v *server) tell() error {
 	return nil
 }
 
+// foretell says what is on its way here from across a cut, and what no longer is though
+// it has not come.
+func (v *server) foretell(soon manifest.Bitmap) error {
+	if len(soon) == 0 && len(v.soon) == 0 {
+		return nil
+	}
+	soon = soon.Minus(v.told)
+	lost, fresh := v.soon.Minus(soon).Minus(v.told), soon.Minus(v.soon)
+	v.soon = soon
+	if err := list(lost, asLost, v.put); err != nil {
+		return err
+	}
+	return list(fresh, func(pieces []uint32) wire.Frame { return wire.Soon{Pieces: pieces} }, v.put)
+}
+
 // announce sends the difference of now and told, and brings told up to now.
 func announce(now manifest.Bitmap, told *manifest.Bitmap, send func(wire.Frame) error) error {
-	lost, fresh := numbers(told.Minus(now)), numbers(now.Minus(*told))
+	lost, fresh := told.Minus(now), now.Minus(*told)
 	*told = now
-	for part := range slices.Chunk(lost, wire.MaxHave) {
-		if err := send(wire.Lost{Pieces: part}); err != nil {
-			return err
-		}
+	if err := list(lost, asLost, send); err != nil {
+		return err
 	}
-	for part := range slices.Chunk(fresh, wire.MaxHave) {
-		if err := send(wire.Have{Pieces: part}); err != nil {
+	return list(fresh, func(pieces []uint32) wire.Frame { return wire.Have{Pieces: pieces} }, send)
+}
+
+// list sends as many frames as it takes to name these pieces; none if there are none.
+func list(pieces manifest.Bitmap, frame func([]uint32) wire.Frame, send func(wire.Frame) error) error {
+	var all []uint32
+	for _, i := range pieces.All() {
+		all = append(all, uint32(i))
+	}
+	for part := range slices.Chunk(all, wire.MaxHave) {
+		if err := send(frame(part)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func numbers(b manifest.Bitmap) []uint32 {
-	var out []uint32
-	for _, i := range b.All() {
-		out = append(out, uint32(i))
-	}
-	return out
-}
+func asLost(pieces []uint32) wire.Frame { return wire.Lost{Pieces: pieces} }
 
 // piece sends the chunks that were asked for; between two of them it passes on what
 // is new, for a piece may take long.
@@ -114,22 +137,24 @@ func (v *server) piece(ctx context.Context, a ask) error {
 	}
 	p := v.h.pieces[a.Piece]
 	v.h.offer(func(o *schedule.Offers) { o.Asked(peerOf(v.peer), int(a.Piece)) })
-	for _, k := range a.Chunks.All() {
+	began, bytes := time.Now(), 0
+	asked := a.Chunks.All()
+	for i, k := range asked {
 		if !v.begin() {
 			return v.end(wire.Refuse{Piece: a.Piece})
 		}
 		n := p.First + k
-		data, err := v.h.read(n, v.raw)
+		data, err := v.ahead.next(v.h, n, n+following(asked[i:]))
 		if err != nil {
 			return v.unreadable(a, n, err)
 		}
-		v.raw = data
-		v.h.count(len(data))
 		d := wire.Data{Chunk: uint32(n)}
 		d.Encoding, d.Bytes = v.packer.pack(data)
-		if err := v.send(d); err != nil {
+		v.h.count(len(data), len(d.Bytes))
+		if err := v.put(d); err != nil { // the next chunk, or the end, takes along what is left of it
 			return err
 		}
+		bytes += len(d.Bytes)
 		select {
 		case <-v.wake:
 			if err := v.tell(); err != nil {
@@ -142,6 +167,7 @@ func (v *server) piece(ctx context.Context, a ask) error {
 		default:
 		}
 	}
+	v.x.rates.sent(v.peer, bytes, time.Since(began))
 	return v.end(wire.Sent{Piece: a.Piece})
 }
 

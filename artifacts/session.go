@@ -13,6 +13,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/artifacts/schedule"
 	"github.com/starling-swarm/starling/artifacts/wire"
 )
@@ -26,7 +27,8 @@ type session struct {
 	end   func()          // gives the session up
 	out   chan wire.Frame // run to writer; depth as many as can be owed; a full one ends the session
 
-	useful bool // the peer has the image; run's
+	useful  bool // the peer has the image; run's
+	stalled bool // it was given up because nothing came that was owed; the fetch's
 	// seed says that the peer offers: it alone wants to know what is here. Whoever else
 	// fetches from here hears of that on its own stream.
 	seed atomic.Bool
@@ -37,7 +39,18 @@ type session struct {
 	// owed is the chunks, by piece, that were asked for and have not come. A piece
 	// stays until the peer has said its last of it.
 	owed map[int]manifest.Bitmap
+	// given is what the peer has sent whole, and refused what it refused since then
+	// though it had said that it holds it, and nobody had told it to stop.
+	given, refused int
+	canceled       manifest.Bitmap // pieces that it was told to stop
 }
+
+// maxRefused is after how many refusals in a row a peer's word about what it holds is
+// no longer believed: a disk that dies says so with Lost.
+const maxRefused = 16
+
+// errFalseHave says that a peer claims to hold what it does not send.
+var errFalseHave = errors.New("artifacts: the peer does not send what it says it holds")
 
 func newSession(f *fetch, k envelope.Key, now time.Time, end func()) *session {
 	return &session{
@@ -61,6 +74,39 @@ func (s *session) expect(piece int, chunks manifest.Bitmap) {
 		s.heard = time.Now()
 	}
 	s.owed[piece] = chunks.Clone()
+	s.canceled = s.canceled.Without(piece)
+}
+
+// cancel notes that the peer is told to stop a piece: it may refuse it.
+func (s *session) cancel(piece int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.canceled = s.canceled.With(piece)
+}
+
+// refusal notes a refusal; false says that there have been too many.
+func (s *session) refusal(piece int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.canceled.Has(piece) {
+		s.refused++
+	}
+	return s.refused < maxRefused
+}
+
+// delivered notes a piece that was sent whole.
+func (s *session) delivered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given++
+	s.refused = 0
+}
+
+// gave reports whether the peer has sent anything whole.
+func (s *session) gave() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.given > 0
 }
 
 // came takes a chunk off what is owed; false says that it is not.
@@ -203,7 +249,7 @@ func (s *session) write(ctx context.Context, stream Stream) error {
 
 // read takes what the member says and sends.
 func (s *session) read(ctx context.Context, stream Stream) error {
-	r := wire.NewReader(bufio.NewReaderSize(metered{ctx, stream, s.f.x.down, s.mark}, quantum))
+	r := wire.NewReader(bufio.NewReaderSize(metered{ctx, stream, s.f.x.down, s.mark}, pace.Quantum))
 	hello, err := readHello(stream, r)
 	if err != nil {
 		return err
@@ -225,32 +271,32 @@ func (s *session) read(ctx context.Context, stream Stream) error {
 		return err
 	}
 	in := &incoming{s: s, talk: talk{pieces: len(s.f.h.pieces)}}
-	for {
-		f, err := r.Read()
-		if err != nil {
-			return err
-		}
-		if err := in.frame(ctx, f); err != nil {
-			return err
+	for err == nil {
+		var f wire.Frame
+		if f, err = r.Read(); err == nil {
+			err = in.frame(ctx, f)
 		}
 	}
+	return errors.Join(err, in.flush(ctx))
 }
 
-// incoming takes the frames of one session.
-type incoming struct {
-	s    *session
-	talk talk
-	raw  []byte // the decoder's buffer
-}
-
+// frame takes one frame.
 func (in *incoming) frame(ctx context.Context, f wire.Frame) error {
 	if err := in.talk.check(f); err != nil {
 		return err
 	}
 	s, peer := in.s, peerOf(in.s.peer)
+	switch f.(type) {
+	case wire.Refuse, wire.Sent: // the end of a piece
+		if err := in.flush(ctx); err != nil {
+			return err
+		}
+	}
 	switch f := f.(type) {
 	case wire.Have:
 		return s.tell(ctx, func(x *fetch) error { x.plan.Has(peer, f.Pieces); return nil })
+	case wire.Soon:
+		return s.tell(ctx, func(x *fetch) error { x.plan.Soon(peer, f.Pieces); return nil })
 	case wire.Lost:
 		return s.tell(ctx, func(x *fetch) error { x.plan.Lacks(peer, f.Pieces); return nil })
 	case wire.Offer:
@@ -259,40 +305,18 @@ func (in *incoming) frame(ctx context.Context, f wire.Frame) error {
 		if _, ok := s.over(int(f.Piece)); !ok {
 			return fmt.Errorf("%w: refuses piece %d, which nobody asked for", errProtocol, f.Piece)
 		}
+		if !s.refusal(int(f.Piece)) {
+			return fmt.Errorf("%w: %d pieces in a row", errFalseHave, maxRefused)
+		}
 		return s.tell(ctx, func(x *fetch) error { x.plan.Refused(peer, int(f.Piece)); return nil })
 	case wire.Sent:
 		if left, ok := s.over(int(f.Piece)); !ok || left > 0 {
 			return fmt.Errorf("%w: says that piece %d was sent, but it was not", errProtocol, f.Piece)
 		}
+		s.delivered()
 		return s.tell(ctx, func(x *fetch) error { x.arrived(s.peer, int(f.Piece)); return nil })
 	case wire.Data:
 		return in.data(ctx, f)
 	}
 	return fmt.Errorf("%w: sends %T to a fetcher", errProtocol, f)
-}
-
-// data verifies and writes one chunk.
-func (in *incoming) data(ctx context.Context, d wire.Data) error {
-	s, n := in.s, int(d.Chunk)
-	if !s.came(n) {
-		return fmt.Errorf("%w: sends chunk %d, which nobody asked for", errProtocol, n)
-	}
-	store := s.f.store
-	if store.HasChunk(n) {
-		return nil // came from somebody else meanwhile
-	}
-	data, err := s.f.x.codec.unpack(d, int(store.Manifest().Chunks[n].Bytes), &in.raw)
-	if err == nil {
-		err = store.WriteChunk(n, data)
-	}
-	if err == nil && s.f.h.taken() {
-		s.f.recent.put(n, data)
-	}
-	switch {
-	case errors.Is(err, errEncoding) || errors.Is(err, manifest.ErrDigest):
-		return &wrongChunk{n}
-	case err != nil:
-		return s.tell(ctx, func(*fetch) error { return err }) // ends the fetch
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ type shared struct {
 	digest manifest.Digest
 	bytes  int64
 	pieces []manifest.Piece
+	chunks []manifest.Chunk
 	gone   chan struct{} // closed when nobody holds the image any more
 
 	mu     sync.Mutex // guards the fields below; never held across a call of a Store
@@ -24,8 +26,10 @@ type shared struct {
 	offers *schedule.Offers // nil unless seeding; set once
 	looks  [2]int           // how often what is here was looked up: begun, newest applied
 	safe   bool
-	sent   int64   // chunk bytes put on the wire, before compression
-	recent *recent // of the newest fetch, while it runs
+	sent   int64           // chunk bytes put on the wire, before compression
+	wire   int64           // the same after it
+	recent *recent         // of the newest fetch, while it runs
+	soon   manifest.Bitmap // what it fetches from across a cut; replaced, never changed
 }
 
 // holding is a store and how often it is held.
@@ -37,7 +41,7 @@ type holding struct {
 func newShared(x *Exchange, s Store) *shared {
 	m := s.Manifest()
 	h := &shared{
-		x: x, digest: s.Digest(), bytes: m.Bytes(), pieces: m.Pieces(), gone: make(chan struct{}),
+		x: x, digest: s.Digest(), bytes: m.Bytes(), pieces: m.Pieces(), chunks: m.Chunks, gone: make(chan struct{}),
 		takers: map[schedule.Peer]*server{},
 	}
 	if x.cfg.Seed {
@@ -95,8 +99,9 @@ func (h *shared) hasChunk(n int) bool {
 	return slices.ContainsFunc(h.stores(), func(s Store) bool { return s.HasChunk(n) })
 }
 
-// read reads chunk n from the first store that can, or from what has just come.
-func (h *shared) read(n int, buf []byte) (data []byte, err error) {
+// read reads chunk n from the first store that can, or from what has just come; and if
+// more of those before end can be read with it, these too: last is the one after them.
+func (h *shared) read(n, end int, buf []byte) (data []byte, last int, err error) {
 	h.mu.Lock()
 	recent := h.recent
 	h.mu.Unlock()
@@ -107,14 +112,30 @@ func (h *shared) read(n int, buf []byte) (data []byte, err error) {
 		}
 		if recent != nil {
 			if data, ok := recent.get(n, buf); ok {
-				return data, nil
+				return data, n + 1, nil
 			}
 		}
+		if last := h.run(s, n, end); last > n+1 {
+			if data, err := s.ReadRun(n, last, buf); err == nil {
+				return data, last, nil
+			} // else one of them is at fault: chunk n itself, or we meet it later
+		}
 		if data, err = s.ReadChunk(n, buf); err == nil {
-			return data, nil
+			return data, n + 1, nil
 		}
 	}
-	return nil, err
+	return nil, 0, err
+}
+
+// run is up to where the chunks from n on can be read together.
+func (h *shared) run(s Store, n, end int) (last int) {
+	bytes := 0
+	for last = n; last < end && (last == n || s.HasChunk(last)); last++ {
+		if bytes += int(h.chunks[last].Bytes); bytes > manifest.MaxChunkBytes {
+			break
+		}
+	}
+	return last
 }
 
 // changed is called when what is here has become more or less: it wakes everybody
@@ -138,6 +159,29 @@ func (h *shared) changed() {
 			o.Mine(have)
 		}
 	})
+}
+
+// expect notes what a fetch has on its way from across a cut, and wakes those who tell
+// others.
+func (h *shared) expect(soon manifest.Bitmap) {
+	h.mu.Lock()
+	same := bytes.Equal(h.soon, soon)
+	h.soon = soon
+	wake := slices.Clone(h.watch)
+	h.mu.Unlock()
+	if same {
+		return
+	}
+	for _, c := range wake {
+		poke(c)
+	}
+}
+
+// expected is what expect was told last.
+func (h *shared) expected() manifest.Bitmap {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.soon
 }
 
 // poke wakes the receiver of a channel of depth 1, or finds it about to wake.
@@ -249,13 +293,15 @@ func (h *shared) taken() bool {
 func (h *shared) stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Stats{SentBytes: h.sent, Bytes: h.bytes, Safe: h.safe, Takers: len(h.takers)}
+	return Stats{SentBytes: h.sent, WireBytes: h.wire, Bytes: h.bytes, Safe: h.safe, Takers: len(h.takers)}
 }
 
-func (h *shared) count(bytes int) {
+// count counts a chunk's bytes, and those it takes on the wire.
+func (h *shared) count(bytes, wire int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sent += int64(bytes)
+	h.wire += int64(wire)
 }
 
 // pieceOf is the piece that holds chunk n, or -1.

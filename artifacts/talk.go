@@ -21,6 +21,8 @@ func (t *talk) check(f wire.Frame) error {
 		return nil
 	case wire.Have:
 		pieces = f.Pieces
+	case wire.Soon:
+		pieces = f.Pieces
 	case wire.Lost:
 		pieces = f.Pieces
 	case wire.Offer:

@@ -77,11 +77,13 @@ func (c *conn) incoming(ctx context.Context, s network.MuxedStream) {
 	// many strangers as there is room for, one in nine would get through and not one
 	// in three, and they would all come again.
 	if !known && !c.paid && !c.host.strangers.Allow() {
+		c.host.cfg.Refused(c.key, remoteHost(c.raw), "strangers open streams too fast")
 		_ = s.ResetWithError(network.StreamRateLimited)
 		return
 	}
 	c.paid = false
 	if !c.host.reserve(c, known) {
+		c.host.cfg.Refused(c.key, remoteHost(c.raw), "too many streams")
 		_ = s.ResetWithError(network.StreamResourceLimitExceeded)
 		return
 	}

@@ -193,11 +193,12 @@ func (h *Host) welcome(ctx context.Context, raw net.Conn) {
 	from := remoteHost(raw)
 	if !h.enter(from) {
 		h.cfg.Log.Warn("connection refused: too many unfinished handshakes", "addr", from)
+		h.cfg.Refused(envelope.Key{}, from, "too many unfinished handshakes")
 		raw.Close()
 		return
 	}
 	started := h.spawn(func() {
-		p := newPulse(raw)
+		p := newPulse(raw, h.cfg.Wrote)
 		mux, key, err := h.sec.upgrade(ctx, p, nil)
 		h.leave(from)
 		if err != nil {
@@ -207,6 +208,7 @@ func (h *Host) welcome(ctx context.Context, raw net.Conn) {
 		c := &conn{host: h, key: key, raw: p, mux: mux, since: time.Now()}
 		if err := h.take(c); err != nil {
 			h.cfg.Log.Warn("connection refused", "peer", key.Short(), "addr", from, "err", err)
+			h.cfg.Refused(key, from, err.Error())
 			c.refuse(ctx)
 			return
 		}

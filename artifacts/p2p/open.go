@@ -225,7 +225,7 @@ func (h *Host) dialOne(ctx context.Context, addr string, peer envelope.Key) (*co
 	if err != nil {
 		return nil, err
 	}
-	p := newPulse(raw)
+	p := newPulse(raw, h.cfg.Wrote)
 	mux, key, err := h.sec.upgrade(ctx, p, &peer)
 	if err != nil {
 		return nil, err

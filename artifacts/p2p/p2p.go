@@ -125,6 +125,13 @@ type Config struct {
 	// MaxPeers bounds connected peers, in and out; at the bound the longest idle
 	// one is closed, and if none is idle the new one. Zero means DefaultMaxPeers.
 	MaxPeers int
+	// Wrote is called with how many bytes were written to raw connections, from many
+	// goroutines; it must not block. Nil counts nothing.
+	Wrote func(bytes int)
+	// Refused is called when a limit turned something away: who it was, zero before it
+	// has proved a key, from which address, and which limit. It must not block; a flood
+	// calls it for each connection and stream. Nil ignores it.
+	Refused func(peer envelope.Key, addr, why string)
 	// Log takes events. Nil discards them.
 	Log *slog.Logger
 }
@@ -157,6 +164,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Known == nil {
 		c.Known = func(envelope.Key) bool { return false }
+	}
+	if c.Refused == nil {
+		c.Refused = func(envelope.Key, string, string) {}
 	}
 	if c.DialTimeout == 0 {
 		c.DialTimeout = DefaultDialTimeout

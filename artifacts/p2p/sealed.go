@@ -17,6 +17,7 @@ import (
 type pulse struct {
 	net.Conn
 	heard atomic.Int64 // bytes read
+	wrote func(int)    // is told of bytes to write; may be nil
 
 	// writing holds one token, taken by whoever writes: the muxer's sender, and
 	// rarely TLS itself from where it reads. It guards out.
@@ -40,8 +41,8 @@ type buffer struct {
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-func newPulse(raw net.Conn) *pulse {
-	p := &pulse{Conn: raw, writing: make(chan struct{}, 1)}
+func newPulse(raw net.Conn, wrote func(int)) *pulse {
+	p := &pulse{Conn: raw, wrote: wrote, writing: make(chan struct{}, 1)}
 	if c, ok := raw.(syscall.Conn); ok {
 		// Without it, reads are smaller, and that is all.
 		p.sys, _ = c.SyscallConn()
@@ -52,6 +53,9 @@ func newPulse(raw net.Conn) *pulse {
 // Write implements net.Conn. Of what is gathered it says that it was written; if it
 // cannot be sent after all, send says so.
 func (p *pulse) Write(b []byte) (int, error) {
+	if p.wrote != nil {
+		p.wrote(len(b))
+	}
 	p.writing <- struct{}{}
 	defer func() { <-p.writing }()
 	o := p.out

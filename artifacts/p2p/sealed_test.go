@@ -38,7 +38,7 @@ func pair(t *testing.T) (a, b net.Conn) {
 // reads in parts of all sizes: the bytes are the same, and none is left behind.
 func TestPulsePassesOnWhatItIsGiven(t *testing.T) {
 	rawA, rawB := pair(t)
-	a, b := newPulse(rawA), newPulse(rawB)
+	a, b := newPulse(rawA, nil), newPulse(rawB, nil)
 	require.NotNil(t, b.sys)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	sent := make([]byte, 4<<20)
@@ -82,7 +82,7 @@ func TestPulsePassesOnWhatItIsGiven(t *testing.T) {
 func TestGatheredWritesAreOne(t *testing.T) {
 	rawA, rawB := pair(t)
 	c := &counting{Conn: rawA}
-	a := newPulse(c)
+	a := newPulse(c, nil)
 	a.gather()
 	for range 4 {
 		_, err := a.Write(make([]byte, 16<<10))

@@ -2,15 +2,17 @@
 //
 // A Fetch is the receiving side: which piece to ask of which peer next. A piece
 // comes whole from one source, the rarest first, and from a seed only what the
-// seed offered. Offers is the seed's side: each piece once before any repeats,
-// and none again that somebody else can pass on. With just these rules the seed
-// sends the file about once, and the swarm's time is near the lower bound.
+// seed offered. Of what members that were cut off together lack, each fetches a share
+// when the cut heals (side.go). Offers is the seed's side: each piece once before any
+// repeats, and none again that somebody else can pass on. With just these rules the
+// seed sends the file about once, and the swarm's time is near the lower bound.
 //
 // Both are machines: no clock, no goroutine, no I/O. Equal calls in equal order
 // give equal answers; ties are broken by a generator from the configuration.
 package schedule
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -70,11 +72,15 @@ type Fetch struct {
 	flying  map[int]flight // by piece
 	bytes   int64          // sum of the sizes in flying
 	peers   map[Peer]*source
-	order   []Peer // keys of peers, sorted: maps have no order
+	order   []Peer          // keys of peers, sorted: maps have no order
+	near    manifest.Bitmap // left to mates, as of the last Next
+	self    Peer            // what others call us, if known
+	rank    []int           // by piece: how many mates come before us; nil if we have none
 	rand    *rand.Rand
 	starve  time.Duration
 	dropped []Ask     // abandoned between two calls of Next
 	idle    time.Time // since when only starving asks were possible, if any; zero while others are
+	left    time.Time // since when there was only what is left to mates, if it is so
 	now     time.Time // of the last Next
 }
 
@@ -91,7 +97,10 @@ type source struct {
 	offered manifest.Bitmap // by a seed, to us
 	stale   manifest.Bitmap // given up, but the peer has not stopped yet
 	passed  manifest.Bitmap // recalled before it had begun: others come first
+	soon    manifest.Bitmap // by a mate, on their way from across a cut
 	seed    bool
+	here    bool // between Join and Leave
+	mate    bool // on this side of a cut
 	out     bool // struck out
 	busy    int  // pieces flying or stale
 	strikes int
@@ -120,6 +129,10 @@ func NewFetch(sizes []int64, have manifest.Bitmap, r *rand.Rand) *Fetch {
 // SetStarve replaces Starve: on slow links pieces take longer to come round by others.
 func (f *Fetch) SetStarve(d time.Duration) { f.starve = d }
 
+// SetSelf says what the others call this member: a healed half of a swarm shares out
+// its work by names.
+func (f *Fetch) SetSelf(p Peer) { f.self = p }
+
 // Done reports whether no piece is missing.
 func (f *Fetch) Done() bool { return f.missing == 0 }
 
@@ -139,6 +152,7 @@ func (f *Fetch) Idle(now time.Time) bool {
 func (f *Fetch) Next(now time.Time) []Ask {
 	f.now = now
 	f.stall(now)
+	f.near = f.nearby()
 	asks := f.choose(now, false)
 	switch {
 	case len(asks) > 0 || f.Done():
@@ -149,7 +163,12 @@ func (f *Fetch) Next(now time.Time) []Ask {
 	if f.starving(now) {
 		asks = append(asks, f.choose(now, true)...)
 	}
+	if f.alone(now) {
+		f.gather()
+		asks = append(asks, f.choose(now, true)...)
+	}
 	asks = append(asks, f.handOver(now)...)
+	asks = append(asks, f.yield()...)
 	asks = append(f.dropped, asks...)
 	f.dropped = nil
 	return asks
@@ -185,7 +204,7 @@ func (f *Fetch) askable(starving bool) manifest.Bitmap {
 	var all manifest.Bitmap
 	for _, p := range f.order {
 		if s := f.peers[p]; s.busy < PerPeer && len(s.have) > 0 {
-			all = all.Union(s.grants(starving))
+			all = all.Union(f.grants(s, starving))
 		}
 	}
 	all = all.Minus(f.have)
@@ -196,29 +215,40 @@ func (f *Fetch) askable(starving bool) manifest.Bitmap {
 }
 
 // grants is the set of pieces that the peer may be asked for.
-func (s *source) grants(starving bool) manifest.Bitmap {
+func (f *Fetch) grants(s *source, starving bool) manifest.Bitmap {
 	b := s.have.Minus(s.stale)
 	if s.seed && !starving {
 		b = b.Minus(b.Minus(s.offered))
+	}
+	if !s.mate && len(f.near) > 0 {
+		b = b.Minus(f.near.Minus(s.offered))
 	}
 	return b
 }
 
 // may reports whether grants has the piece.
-func (s *source) may(piece int, starving bool) bool {
-	return s.have.Has(piece) && !s.stale.Has(piece) && (!s.seed || starving || s.offered.Has(piece))
+func (f *Fetch) may(s *source, piece int, starving bool) bool {
+	return s.can(piece) && (!s.seed || starving || s.offered.Has(piece)) &&
+		(s.mate || !f.near.Has(piece) || s.offered.Has(piece))
 }
 
-// rarest picks one of the pieces with the fewest copies, or -1 if none may be
-// asked for.
+// can reports whether the peer holds the piece, and is not still at it from before.
+func (s *source) can(piece int) bool { return s.have.Has(piece) && !s.stale.Has(piece) }
+
+// rarest picks one of the pieces with the fewest copies, our own share first, or -1 if
+// none may be asked for.
 func (f *Fetch) rarest(pieces manifest.Bitmap) int {
 	best, ties := -1, 0
 	for _, i := range pieces.All() {
+		order := -1
+		if best >= 0 {
+			order = cmp.Or(cmp.Compare(f.copies[i], f.copies[best]), f.before(i, best))
+		}
 		switch {
 		case f.bytes > 0 && f.bytes+f.sizes[i] > MaxInFlightBytes:
-		case best < 0 || f.copies[i] < f.copies[best]:
+		case order < 0:
 			best, ties = i, 1
-		case f.copies[i] == f.copies[best]:
+		case order == 0:
 			if ties++; f.rand.IntN(ties) == 0 {
 				best = i
 			}
@@ -234,7 +264,7 @@ func (f *Fetch) source(piece int, starving bool) Peer {
 	ties := 0
 	for _, p := range f.order {
 		s := f.peers[p]
-		if s.busy >= PerPeer || !s.may(piece, starving) {
+		if s.busy >= PerPeer || !f.may(s, piece, starving) {
 			continue
 		}
 		order := -1
@@ -297,6 +327,9 @@ func (f *Fetch) check() error {
 	}
 	copies := make([]int, len(f.sizes))
 	for p, s := range f.peers {
+		if s.soon.Count() > 0 && !s.here {
+			return fmt.Errorf("peer %s fetches, but has left", p)
+		}
 		if n := busy[p] + s.stale.Count(); n != s.busy || n > PerPeer || (s.out && (n > 0 || s.have.Count() > 0)) {
 			return fmt.Errorf("peer %s is busy with %d pieces, counted %d, out %v", p, n, s.busy, s.out)
 		}

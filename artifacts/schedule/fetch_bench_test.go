@@ -20,6 +20,7 @@ func BenchmarkFetch(b *testing.B) {
 				sizes[i] = manifest.MinPieceBytes
 				all = all.With(i)
 			}
+			b.ReportAllocs()
 			now := time.Unix(0, 0)
 			asked := 0
 			for b.Loop() {
@@ -36,6 +37,34 @@ func BenchmarkFetch(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(asked), "ns/piece")
+		})
+	}
+}
+
+// BenchmarkOffers plays a seed's side of the same: what one offer costs.
+func BenchmarkOffers(b *testing.B) {
+	for _, peers := range []int{4, 64} {
+		b.Run(fmt.Sprintf("%d-peers", peers), func(b *testing.B) {
+			b.ReportAllocs()
+			all := manifest.NewBitmap(manifest.TargetPieces)
+			for i := range manifest.TargetPieces {
+				all = all.With(i)
+			}
+			offered := 0
+			for b.Loop() {
+				o := NewOffers(manifest.TargetPieces, rand.New(rand.NewPCG(1, 2)))
+				o.Mine(all)
+				for p := range peers {
+					o.Join(Peer(fmt.Sprint(p)), nil)
+				}
+				for offers := o.Next(); len(offers) > 0; offers = o.Next() {
+					for _, of := range offers {
+						o.Has(of.Peer, []uint32{uint32(of.Piece)})
+						offered++
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(offered), "ns/offer")
 		})
 	}
 }

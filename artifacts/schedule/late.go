@@ -23,6 +23,7 @@ func (f *Fetch) stall(now time.Time) {
 		s := f.peers[p]
 		s.stalls++
 		s.rate /= 2
+		s.mate = false
 	}
 }
 
@@ -50,6 +51,7 @@ func (f *Fetch) handOver(now time.Time) []Ask {
 		case p == "":
 		case !now.Before(at):
 			f.abandon(piece)
+			f.peers[fl.peer].mate = f.peers[fl.peer].mate && f.peers[p].mate
 			out = append(out, f.take(p, piece, now))
 		case !fl.recalled && !now.Before(recall):
 			fl.recalled = true
@@ -71,17 +73,18 @@ func (f *Fetch) inFlight() []int {
 
 // heir is the idle peer that could take a flying piece over the soonest: at is when it
 // could have sent the piece handover times, recall when it could have sent it once.
-// A seed waits longer, and nothing is recalled for it.
+// A seed waits longer, and so does who is across a cut for what is left to mates;
+// nothing is recalled for them.
 func (f *Fetch) heir(piece int) (best Peer, recall, at time.Time) {
 	fl := f.flying[piece]
 	for _, p := range f.order {
 		s := f.peers[p]
-		if p == fl.peer || s.busy > 0 || s.rate == 0 || s.stalls > 0 || !s.may(piece, true) {
+		if p == fl.peer || s.busy > 0 || s.rate == 0 || s.stalls > 0 || !s.can(piece) {
 			continue
 		}
 		need := time.Duration(float64(f.sizes[piece]) / s.rate * float64(time.Second))
 		once, often := max(need, minRecall), max(handover*need, minHandover)
-		if s.seed {
+		if s.seed || !f.may(s, piece, true) {
 			often = max(often, MinPatience)
 			once = often
 		}
@@ -111,6 +114,10 @@ func (f *Fetch) Deadline() time.Time {
 	}
 	if !f.idle.IsZero() {
 		earlier(f.idle.Add(f.starve))
+		earlier(f.idle.Add(2 * f.starve))
+	}
+	if !f.left.IsZero() {
+		earlier(f.left.Add(2 * f.starve))
 	}
 	if len(f.dropped) > 0 {
 		return f.now

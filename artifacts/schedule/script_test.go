@@ -19,6 +19,8 @@ import (
 //	fetch pieces=N kib=N [have=(0,1)]   a fetch of N pieces, seconds start at 0
 //	join P [have=(0,1)|all] [seed]      and leave P, has P 0 1, lacks P 0, offered P 0,
 //	                                    got P 0, refused P 0, ended P 0, heard P, strike P, lost 0
+//	soon P 0 1, crossing                what a mate fetches from across; what we do
+//	self NAME                           how the others call us
 //	next [+DURATION]                    time passes; prints what is asked and given up
 //	deadline                            prints when Next wants to be called
 //
@@ -157,6 +159,12 @@ func (s *script) fetchLine(out *strings.Builder, words []string) {
 		f.Has(p, s.numbers(words[2:]))
 	case "lacks":
 		f.Lacks(p, s.numbers(words[2:]))
+	case "soon":
+		f.Soon(p, s.numbers(words[2:]))
+	case "self":
+		f.SetSelf(p)
+	case "crossing":
+		fmt.Fprintf(out, "crossing %v\n", f.Crossing().All())
 	case "offered":
 		f.Offered(p, piece)
 	case "got":

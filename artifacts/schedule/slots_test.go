@@ -22,13 +22,22 @@ type slotted struct {
 	now    time.Time
 	sent   int // pieces, by the seed
 	steps  int
+	// knows says whether member i has a session with k; nil is always.
+	knows func(i, k int) bool
+	// half, unless it is 0, is the last member on the seed's side of a cut.
+	half int
+	// crossing, if set, says which transfers are counted in crossed.
+	crossing func(from, to int) bool
+	crossed  int
 }
 
 type slotNode struct {
 	name  Peer
 	fetch *Fetch
 	have  manifest.Bitmap
-	queue []slotAsk // what it was asked for, oldest first
+	queue []slotAsk       // what it was asked for, oldest first
+	told  manifest.Bitmap // what it has said that it fetches from across a cut
+	lies  bool            // it fetches nothing, and nobody waits for it
 }
 
 type slotAsk struct {
@@ -83,6 +92,9 @@ func (w *slotted) step() bool {
 		w.node(o.Peer).fetch.Offered(w.nodes[0].name, o.Piece)
 	}
 	for i, n := range w.nodes[1:] {
+		if n.lies {
+			continue
+		}
 		for _, a := range n.fetch.Next(w.now) {
 			to := w.node(a.Peer)
 			if a.Abandon || a.Recall {
@@ -99,11 +111,14 @@ func (w *slotted) step() bool {
 		}
 	}
 	arrived := map[int][]uint32{}
-	for _, n := range w.nodes {
+	for i, n := range w.nodes {
 		if len(n.queue) == 0 {
 			continue
 		}
 		a := n.queue[0]
+		if w.crossing != nil && w.crossing(i, a.from) {
+			w.crossed++
+		}
 		n.queue = n.queue[1:]
 		to := w.nodes[a.from]
 		to.fetch.Got(n.name, a.piece, w.now)
@@ -116,19 +131,26 @@ func (w *slotted) step() bool {
 	done := true
 	for i, n := range w.nodes[1:] {
 		if got := arrived[i+1]; len(got) > 0 {
-			w.offers.Has(n.name, got)
+			if w.half == 0 || i+1 <= w.half {
+				w.offers.Has(n.name, got)
+			}
 			for k, m := range w.nodes[1:] {
-				if k != i {
+				if k != i && w.linked(k+1, i+1) {
 					m.fetch.Has(n.name, got)
 				}
 			}
 		}
-		done = done && n.fetch.Done()
+		done = done && (n.lies || n.fetch.Done())
 	}
 	if w.steps++; w.steps%64 == 0 || done {
 		w.check()
 	}
 	return done
+}
+
+// linked reports whether member i has a session with k that is not cut.
+func (w *slotted) linked(i, k int) bool {
+	return (w.knows == nil || w.knows(i, k)) && (w.half == 0 || (i > w.half) == (k > w.half))
 }
 
 func (w *slotted) node(p Peer) *slotNode {

@@ -18,14 +18,14 @@ func (f *Fetch) Join(p Peer, have manifest.Bitmap, seed bool) {
 		i, _ := slices.BinarySearch(f.order, p)
 		f.order = slices.Insert(f.order, i, p)
 	}
-	s.seed = seed
+	s.seed, s.here = seed, true
 	for _, i := range have.All() {
 		f.gain(s, i)
 	}
 }
 
 // Leave is called when the stream to a peer ends. What was asked of it is free
-// again; its strikes, rate and stalls are remembered.
+// again; its strikes, rate and stalls are remembered, and whether it is a mate.
 func (f *Fetch) Leave(p Peer) {
 	s := f.peers[p]
 	if s == nil {
@@ -39,7 +39,8 @@ func (f *Fetch) Leave(p Peer) {
 	for _, i := range s.have.All() {
 		f.copies[i]--
 	}
-	s.have, s.offered, s.stale, s.passed, s.busy = nil, nil, nil, nil, 0
+	s.have, s.offered, s.stale, s.passed, s.soon = nil, nil, nil, nil, nil
+	s.here, s.busy = false, 0
 }
 
 // Has records further pieces of a peer.
@@ -55,6 +56,9 @@ func (f *Fetch) Has(p Peer, pieces []uint32) {
 func (f *Fetch) Lacks(p Peer, pieces []uint32) {
 	for _, i := range pieces {
 		f.lose(p, int(i))
+		if s := f.peers[p]; s != nil {
+			s.soon = s.soon.Without(int(i))
+		}
 	}
 }
 
@@ -158,13 +162,21 @@ func (f *Fetch) Strike(p Peer) (out bool) {
 	return s.out
 }
 
+// Rate is what a peer was seen to send, in bytes per second; zero is not known.
+func (f *Fetch) Rate(p Peer) float64 {
+	if s := f.peers[p]; s != nil {
+		return s.rate
+	}
+	return 0
+}
+
 // Out reports whether a peer has been left out for sending wrong bytes.
 func (f *Fetch) Out(p Peer) bool { return f.peers[p] != nil && f.peers[p].out }
 
 // gain notes that s holds a piece.
 func (f *Fetch) gain(s *source, piece int) {
 	if piece >= 0 && piece < len(f.sizes) && !s.out && !s.have.Has(piece) {
-		s.have = s.have.With(piece)
+		s.have, s.soon = s.have.With(piece), s.soon.Without(piece)
 		f.copies[piece]++
 	}
 }

@@ -18,13 +18,40 @@ type twin struct {
 	sizes  []int64
 	have   map[int]bool
 	flying map[int]Peer
+	back   map[int]bool // recalled, of those flying
 	peers  map[Peer]*twinPeer
 }
 
 type twinPeer struct {
-	have, offered, stale map[int]bool
-	seed, out            bool
-	strikes              int
+	have, offered, stale, soon map[int]bool
+	seed, out, here, mate      bool
+	strikes                    int
+}
+
+func newTwinPeer(seed bool) *twinPeer {
+	return &twinPeer{have: map[int]bool{}, offered: map[int]bool{}, stale: map[int]bool{}, soon: map[int]bool{}, seed: seed}
+}
+
+// near reports whether a piece is left to mates.
+func (w *twin) near(piece int) bool {
+	for _, q := range w.peers {
+		if q.mate && (q.have[piece] || q.soon[piece]) && !q.stale[piece] {
+			return true
+		}
+	}
+	return false
+}
+
+// leaves reports whether anybody across a cut holds what is left to mates.
+func (w *twin) leaves() bool {
+	for piece := range w.sizes {
+		for _, q := range w.peers {
+			if !w.have[piece] && !q.mate && q.have[piece] && w.near(piece) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (w *twin) busy(p Peer) int {
@@ -56,10 +83,11 @@ func (w *twin) allowed(p Peer, piece int, starving bool) bool {
 		bytes += w.sizes[i]
 	}
 	return !w.have[piece] && !flies && !q.out && q.have[piece] && !q.stale[piece] && w.busy(p) < PerPeer &&
-		(!q.seed || starving || q.offered[piece]) && (bytes == 0 || bytes+w.sizes[piece] <= MaxInFlightBytes)
+		(!q.seed || starving || q.offered[piece]) && (q.mate || q.offered[piece] || !w.near(piece)) && (bytes == 0 || bytes+w.sizes[piece] <= MaxInFlightBytes)
 }
 
-// best is every ask that the rules allow now: rarest piece, then least bad source.
+// best is every ask that the rules allow now: rarest piece, those for which we come
+// first of our side, then least bad source.
 func (w *twin) best(f *Fetch, starving bool) map[Ask]bool {
 	least := 1 << 30
 	out := map[Ask]bool{}
@@ -68,7 +96,11 @@ func (w *twin) best(f *Fetch, starving bool) map[Ask]bool {
 			if !w.allowed(p, piece, starving) {
 				continue
 			}
-			if c := w.copies(piece); c < least {
+			c := w.copies(piece) << 8
+			if f.rank != nil {
+				c += f.rank[piece]
+			}
+			if c < least {
 				least = c
 				clear(out)
 			} else if c > least {
@@ -103,25 +135,43 @@ func (w *twin) leave(p Peer) {
 		}
 	}
 	if q := w.peers[p]; q != nil {
-		q.have, q.offered, q.stale = map[int]bool{}, map[int]bool{}, map[int]bool{}
+		q.have, q.offered, q.stale, q.soon, q.here = map[int]bool{}, map[int]bool{}, map[int]bool{}, map[int]bool{}, false
 	}
 }
 
-// compare holds one answer of the real one against the rules.
-func (w *twin) compare(t *testing.T, f *Fetch, asks []Ask, starving bool) {
-	for _, a := range asks {
-		if a.Abandon {
-			require.True(t, w.peers[a.Peer].stale[a.Piece], "%v was not given up", a)
-			continue
+// compare holds one answer of the real one against the rules. idle says that those who
+// are here become mates if there is nothing to ask.
+func (w *twin) compare(t *testing.T, f *Fetch, asks []Ask, starving, idle bool) {
+	best := func() map[Ask]bool {
+		all := w.best(f, false)
+		if len(all) == 0 && starving {
+			all = w.best(f, true)
 		}
-		best := w.best(f, false)
-		if len(best) == 0 && starving {
-			best = w.best(f, true)
+		if len(all) == 0 && idle && len(w.flying) == 0 {
+			for _, q := range w.peers {
+				q.mate = q.here && !q.out
+			}
+			all = w.best(f, true)
 		}
-		require.Contains(t, best, a)
-		w.flying[a.Piece] = a.Peer
+		return all
 	}
-	require.Empty(t, w.best(f, starving), "more could be asked")
+	for _, a := range asks {
+		switch {
+		case a.Abandon:
+			require.True(t, w.peers[a.Peer].stale[a.Piece], "%v was not given up", a)
+		case a.Recall:
+			require.True(t, w.flying[a.Piece] == a.Peer && !w.peers[a.Peer].mate && w.near(a.Piece) && !w.back[a.Piece], "%v is no reason", a)
+			w.back[a.Piece] = true
+		default:
+			require.Contains(t, best(), a)
+			w.flying[a.Piece] = a.Peer
+			delete(w.back, a.Piece)
+		}
+	}
+	require.Empty(t, best(), "more could be asked")
+	for _, piece := range f.Crossing().All() {
+		require.False(t, w.peers[w.flying[piece]].mate || w.back[piece], "piece %d does not come from across", piece)
+	}
 	require.Equal(t, len(w.sizes)-len(w.have), f.Missing())
 }
 
@@ -138,9 +188,12 @@ func driveTwins(t *testing.T, r *rand.Rand) {
 	for i := range sizes {
 		sizes[i] = int64(1+r.IntN(5)) << (18 + r.IntN(5))
 	}
-	w := &twin{sizes: sizes, have: map[int]bool{}, flying: map[int]Peer{}, peers: map[Peer]*twinPeer{}}
+	w := &twin{sizes: sizes, have: map[int]bool{}, flying: map[int]Peer{}, back: map[int]bool{}, peers: map[Peer]*twinPeer{}}
 	f := NewFetch(sizes, nil, rand.New(rand.NewPCG(r.Uint64(), 0)))
 	now := time.Unix(1000, 0)
+	if r.IntN(2) == 0 {
+		f.SetSelf("self")
+	}
 	peers := []Peer{"a", "b", "c", "d", "seed"}
 	for range 200 {
 		p, piece := peers[r.IntN(len(peers))], r.IntN(n)
@@ -154,7 +207,8 @@ func driveTwins(t *testing.T, r *rand.Rand) {
 			starving = f.starving(now)
 		}
 		normal := len(w.best(f, false)) > 0
-		w.compare(t, f, f.Next(now), starving && !normal && !f.Done())
+		idle := f.Idle(now) && !normal && !f.Done() && (!w.leaves() || !f.left.IsZero() && now.Sub(f.left) >= 2*Starve)
+		w.compare(t, f, f.Next(now), starving && !normal && !f.Done(), idle)
 		require.NoError(t, f.check())
 	}
 }
@@ -166,9 +220,10 @@ func event(w *twin, f *Fetch, r *rand.Rand, p Peer, piece int, now time.Time) {
 		var have manifest.Bitmap
 		w.leave(p)
 		if q == nil {
-			q = &twinPeer{have: map[int]bool{}, offered: map[int]bool{}, stale: map[int]bool{}, seed: p == "seed"}
+			q = newTwinPeer(p == "seed")
 			w.peers[p] = q
 		}
+		q.here = true
 		for i := range len(w.sizes) + 3 { // some claim pieces that there are not
 			if p == "seed" || r.IntN(3) == 0 {
 				have = have.With(i)
@@ -181,11 +236,12 @@ func event(w *twin, f *Fetch, r *rand.Rand, p Peer, piece int, now time.Time) {
 		return
 	}
 	from, flies := w.flying[piece]
-	switch r.IntN(9) {
+	switch r.IntN(10) {
 	case 0:
 		f.Has(p, []uint32{uint32(piece), 1 << 31})
 		if !q.out {
 			q.have[piece] = true
+			delete(q.soon, piece)
 		}
 	case 1:
 		f.Lacks(p, []uint32{uint32(piece), 1 << 31})
@@ -194,10 +250,12 @@ func event(w *twin, f *Fetch, r *rand.Rand, p Peer, piece int, now time.Time) {
 		}
 		delete(q.have, piece)
 		delete(q.offered, piece)
+		delete(q.soon, piece)
 	case 2:
 		f.Offered(p, piece)
 		if !q.out {
 			q.have[piece], q.offered[piece] = true, true
+			delete(q.soon, piece)
 		}
 	case 3, 4:
 		if flies {
@@ -226,6 +284,9 @@ func event(w *twin, f *Fetch, r *rand.Rand, p Peer, piece int, now time.Time) {
 		}
 		if from == p && flies {
 			delete(w.flying, piece)
+			if w.back[piece] { // it has obeyed
+				return
+			}
 		}
 		delete(q.have, piece)
 		delete(q.offered, piece)
@@ -243,10 +304,15 @@ func event(w *twin, f *Fetch, r *rand.Rand, p Peer, piece int, now time.Time) {
 			f.Leave(p)
 			w.leave(p)
 		}
+	case 9:
+		f.Soon(p, []uint32{uint32(piece), 1 << 31})
+		if q.here && !q.out && !q.have[piece] {
+			q.soon[piece] = true
+		}
 	}
 }
 
-// TestFetchAlwaysEnds lets random peers stall, lie and leave; as long as one honest
+// TestFetchAlwaysEnds lets random peers stall, lie, claim and leave; as long as one honest
 // peer stays, the fetch ends.
 func TestFetchAlwaysEnds(t *testing.T) {
 	for seed := range uint64(50) {
@@ -258,8 +324,14 @@ func TestFetchAlwaysEnds(t *testing.T) {
 			sizes[i], all = 1<<20, all.With(i)
 		}
 		f := NewFetch(sizes, nil, r)
+		f.SetSelf("self")
+		for range r.IntN(3) { // those who wait with us, at first
+			f.Join(Peer(fmt.Sprint("p", r.IntN(4))), nil, false)
+			f.Next(time.Unix(0, 0))
+			f.Next(time.Unix(0, 0).Add(2 * Starve))
+		}
 		f.Join("honest", all, r.IntN(2) == 0)
-		now, owed := time.Unix(0, 0), map[Peer][]Ask{}
+		now, owed := time.Unix(0, 0).Add(2*Starve), map[Peer][]Ask{}
 		for steps := 0; !f.Done(); steps++ {
 			require.Less(t, steps, 5000, "seed %d stalls", seed)
 			p := Peer(fmt.Sprint("p", r.IntN(4)))
@@ -272,6 +344,10 @@ func TestFetchAlwaysEnds(t *testing.T) {
 				owed[p] = nil
 			case 2:
 				f.Offered(p, r.IntN(n))
+			case 3, 4:
+				f.Soon(p, []uint32{uint32(r.IntN(n))})
+			case 5:
+				f.Has(p, []uint32{uint32(r.IntN(n))})
 			}
 			for _, a := range f.Next(now) {
 				if a.Recall && (a.Peer != "honest" || r.IntN(2) == 0) {

@@ -13,6 +13,10 @@ const (
 	// FlushBytes is how much is written before WriteChunk flushes by itself:
 	// what a power cut may cost, a second or so of a good link.
 	FlushBytes = 8 << 20
+	// FlushApart is how far apart flushes are at least on a link that brings FlushBytes
+	// sooner, up to FlushMost: each costs three syncs however little there is to sync.
+	FlushApart = 250 * time.Millisecond
+	FlushMost  = 4 * FlushBytes
 	// FlushAfter is how old the last flush may be before WriteChunk flushes
 	// by itself, if anything was written: the same for a slow link.
 	FlushAfter = time.Second
@@ -43,7 +47,14 @@ func (i *Image) Flush() error {
 func (i *Image) flushDue() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.unflushed >= FlushBytes || (i.unflushed > 0 && time.Since(i.flushed) >= FlushAfter)
+	switch age := time.Since(i.flushed); {
+	case i.unflushed >= FlushMost:
+		return true
+	case i.unflushed >= FlushBytes:
+		return age >= FlushApart
+	default:
+		return i.unflushed > 0 && age >= FlushAfter
+	}
 }
 
 // A batch is what one flush is about.

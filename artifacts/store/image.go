@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/starling-swarm/starling/artifacts/manifest"
-	"github.com/starling-swarm/starling/artifacts/planted"
 )
 
 // Manifest is what the image is to hold. It must not be changed.
@@ -15,6 +12,9 @@ func (i *Image) Manifest() *manifest.Manifest { return i.m }
 
 // Digest names the image: it is Manifest().Digest(), computed once.
 func (i *Image) Digest() manifest.Digest { return i.digest }
+
+// Dir is where the tree lies, as Config named it.
+func (i *Image) Dir() string { return i.t.dir }
 
 // HasChunk reports whether chunk n of Manifest.Chunks is held.
 func (i *Image) HasChunk(n int) bool {
@@ -89,84 +89,6 @@ func (i *Image) lose(n int, cause error) {
 		if err := i.flush(); err != nil {
 			i.log.Error("broken seal not journaled: it will count as sealed after a restart until it is read", "path", i.t.dir, "err", err)
 		}
-	}
-}
-
-// WriteChunk hashes data, and if it is chunk n, writes it at its places in the
-// tree; data is not kept. Wrong bytes are a *DigestError and nothing is written.
-// A chunk that is held already is not written again. ErrFull means that the disk
-// is full. A flush that is due happens first, and its error is returned: then
-// the chunk is not written.
-func (i *Image) WriteChunk(n int, data []byte) error {
-	if err := i.enter(); err != nil {
-		return err
-	}
-	defer i.leave()
-	switch {
-	case i.readOnly:
-		return ErrReadOnly
-	case n < 0 || n >= len(i.m.Chunks):
-		return fmt.Errorf("%w: chunk %d of %d", ErrNoChunk, n, len(i.m.Chunks))
-	}
-	if got := manifest.Sum(data); (got != i.m.Chunks[n].Digest || len(data) != int(i.m.Chunks[n].Bytes)) && !planted.Is("wrong-bytes") {
-		return &DigestError{Chunk: n, Want: i.m.Chunks[n].Digest, Got: got}
-	}
-	if i.HasChunk(n) {
-		return nil
-	}
-	if i.flushDue() {
-		if err := i.flush(); err != nil {
-			return err
-		}
-	}
-	for _, x := range i.layout.Extents(n) {
-		if err := i.writeExtent(x, data[:x.Bytes]); err != nil {
-			return full(fmt.Errorf("write chunk %d: %w", n, err))
-		}
-		data = data[x.Bytes:]
-	}
-	i.written(n)
-	return nil
-}
-
-// writeExtent writes data at x. If something is in the way, or write permission
-// was taken off by an earlier Seal, it puts the entry right and tries once more.
-func (i *Image) writeExtent(x manifest.Extent, data []byte) error {
-	entry := &i.m.Entries[x.Entry]
-	err := i.t.writeAt(entry.Path, int64(entry.Bytes), data, x.Offset)
-	if err == nil || !inTheWay(err) {
-		return err
-	}
-	i.log.Warn("file in the slot was changed, making it anew", "path", entry.Path, "err", err)
-	if err := i.restore(x.Entry); err != nil {
-		return err
-	}
-	return i.t.writeAt(entry.Path, int64(entry.Bytes), data, x.Offset)
-}
-
-// inTheWay reports whether err comes from a tree that is not as prepared.
-func inTheWay(err error) bool {
-	for _, e := range []error{errKind, errShort, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EISDIR, unix.EACCES, unix.EPERM, unix.ENXIO} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// written notes that the bytes of chunk n are in the files, though not synced.
-func (i *Image) written(n int) {
-	extents := i.layout.Extents(n)
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ledger.add(n)
-	i.unsaved = true
-	for _, x := range extents {
-		i.dirty[x.Entry] = struct{}{}
-	}
-	if _, ok := i.pending[n]; !ok {
-		i.pending[n] = struct{}{}
-		i.unflushed += int64(i.m.Chunks[n].Bytes)
 	}
 }
 

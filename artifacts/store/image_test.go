@@ -199,14 +199,23 @@ func TestFlushesByItself(t *testing.T) {
 		require.Equal(t, 2, saves)
 		require.NoError(t, img.WriteChunk(3, sample.Chunk(3)))
 		require.Equal(t, 2, saves)
-		img.mu.Lock()
-		img.unflushed = FlushBytes
-		img.mu.Unlock()
+		unflushed := func(bytes int64) {
+			img.mu.Lock()
+			defer img.mu.Unlock()
+			img.unflushed = bytes
+		}
+		unflushed(FlushBytes)
 		require.NoError(t, img.WriteChunk(4, sample.Chunk(4)))
+		require.Equal(t, 2, saves, "too soon after the last")
+		<-time.After(FlushApart)
+		require.NoError(t, img.WriteChunk(5, sample.Chunk(5)))
 		require.Equal(t, 3, saves)
+		unflushed(FlushMost)
+		require.NoError(t, img.WriteChunk(6, sample.Chunk(6)))
+		require.Equal(t, 4, saves, "too much, however soon")
 		require.NoError(t, img.Flush())
 		require.NoError(t, img.Flush(), "nothing to do")
-		require.Equal(t, 4, saves)
+		require.Equal(t, 5, saves)
 		require.NoError(t, img.Close())
 	})
 }

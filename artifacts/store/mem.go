@@ -87,6 +87,17 @@ func (s *Mem) WriteChunk(n int, data []byte) error {
 	return nil
 }
 
+// WriteRun is as Image.WriteRun.
+func (s *Mem) WriteRun(first int, data []byte) (held int, err error) {
+	for _, part := range split(s.m, first, data) {
+		if err := s.WriteChunk(first+held, part); err != nil {
+			return held, err
+		}
+		held++
+	}
+	return held, nil
+}
+
 // ReadChunk is as Image.ReadChunk.
 func (s *Mem) ReadChunk(n int, buf []byte) ([]byte, error) {
 	s.mu.Lock()
@@ -103,6 +114,19 @@ func (s *Mem) ReadChunk(n int, buf []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: chunk %d", ErrDamaged, n)
 	}
 	return append(buf[:0], s.data[n]...), nil
+}
+
+// ReadRun is as Image.ReadRun.
+func (s *Mem) ReadRun(first, end int, buf []byte) ([]byte, error) {
+	buf = buf[:0]
+	for n := first; n < end; n++ {
+		data, err := s.ReadChunk(n, nil)
+		if err != nil {
+			return nil, err
+		}
+		buf = append(buf, data...)
+	}
+	return buf, nil
 }
 
 // Damage flips a bit of chunk n, as a failing disk would. It returns ErrNotHeld

@@ -17,6 +17,10 @@ func forget(fd int) { _ = unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) }
 // cloneFile makes the file dst share the blocks of src, where the file system can.
 func cloneFile(dst, src int) error { return unix.IoctlFileClone(dst, src) }
 
+// reserve asks for the blocks of n bytes at off of fd. It is advice: if it fails, so
+// does the write, or can do without.
+func reserve(fd int, off, n int64) { _ = unix.Fallocate(fd, 0, off, n) }
+
 // isHole reports whether the n bytes at off of fd were never written. When in
 // doubt they were.
 func isHole(fd int, off, n int64) bool {

@@ -10,4 +10,6 @@ func forget(int) {}
 
 func cloneFile(int, int) error { return errors.ErrUnsupported }
 
+func reserve(int, int64, int64) {}
+
 func isHole(int, int64, int64) bool { return false }

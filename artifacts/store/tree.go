@@ -205,6 +205,10 @@ func (t *tree) readAt(p string, b []byte, off int64) error {
 	return nil
 }
 
+// worthReserving is from how many bytes on it costs less to ask for all their blocks at
+// once than to let the write ask for each.
+const worthReserving = 128 << 10
+
 // writeAt writes b at offset off of the plain file p, which has size bytes.
 func (t *tree) writeAt(p string, size int64, b []byte, off int64) error {
 	fd, s, err := t.open(p, unix.O_WRONLY)
@@ -220,6 +224,9 @@ func (t *tree) writeAt(p string, size int64, b []byte, off int64) error {
 		if n, cut = t.seam("write", p, len(b)); cut != nil {
 			b = b[:n]
 		}
+	}
+	if len(b) >= worthReserving && err == nil {
+		reserve(fd, off, int64(len(b)))
 	}
 	for len(b) > 0 && err == nil {
 		var n int

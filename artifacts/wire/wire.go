@@ -7,7 +7,8 @@
 // copies; others need not hear it. The fetcher sends Ask for a piece and gets its
 // missing chunks as Data. Each Ask is ended by exactly one Sent or Refuse; Cancel
 // asks for the end to come soon. A piece is not asked for again before its end. A
-// seed sends Offer: "this piece is yours to ask for".
+// seed sends Offer: "this piece is yours to ask for". Who fetches from across a cut
+// that has healed says so to its own side with Soon: "wait, and ask me".
 //
 // A frame is a length (4 bytes, big-endian, of what follows), a type (1 byte) and
 // a body: deterministic CBOR, or for Data a short header and the chunk's bytes.
@@ -36,7 +37,7 @@ const (
 	// largest image needs.
 	MaxBitmapBytes = max(manifest.MaxPieces, manifest.MaxPieceChunks) / 8
 	maxSmallBytes  = MaxBitmapBytes + 128
-	// MaxHave bounds the pieces in one Have or Lost.
+	// MaxHave bounds the pieces in one Have, Soon or Lost.
 	MaxHave = 256
 )
 
@@ -44,7 +45,7 @@ const (
 // speak the protocol; close the stream.
 var ErrFrame = errors.New("wire: bad frame")
 
-// A Frame is one of Hello, Have, Offer, Ask, Data, Sent, Refuse, Lost and Cancel.
+// A Frame is one of Hello, Have, Soon, Offer, Ask, Data, Sent, Refuse, Lost and Cancel.
 type Frame interface{ frameType() byte }
 
 // Hello opens each direction of a stream.
@@ -61,7 +62,14 @@ type Have struct {
 	Pieces []uint32
 }
 
-// Lost takes back what Hello, Have or Offer said: these pieces are not here.
+// Soon announces pieces that are on their way here from across a cut. Have or Lost
+// follows.
+type Soon struct {
+	_      struct{} `cbor:",toarray"`
+	Pieces []uint32
+}
+
+// Lost takes back what Hello, Have, Soon or Offer said: these pieces are not here.
 type Lost struct {
 	_      struct{} `cbor:",toarray"`
 	Pieces []uint32
@@ -127,6 +135,7 @@ func (Sent) frameType() byte   { return 6 }
 func (Refuse) frameType() byte { return 7 }
 func (Lost) frameType() byte   { return 8 }
 func (Cancel) frameType() byte { return 9 }
+func (Soon) frameType() byte   { return 10 }
 
 // Write sends one frame.
 func Write(w io.Writer, f Frame) error {
@@ -233,6 +242,10 @@ func parse(t byte, body []byte) (Frame, error) {
 		var f Cancel
 		err := canonical.Decode(body, maxSmallBytes, &f)
 		return checked(f, err, true)
+	case 10:
+		var f Soon
+		err := canonical.Decode(body, maxSmallBytes, &f)
+		return checked(f, err, len(f.Pieces) <= MaxHave)
 	}
 	return nil, fmt.Errorf("%w: unknown type %d", ErrFrame, t)
 }

@@ -23,6 +23,7 @@ var frames = []Frame{
 	Refuse{Piece: 8},
 	Lost{Pieces: []uint32{1, 300}},
 	Cancel{Piece: 9, Waiting: true},
+	Soon{Pieces: []uint32{4, 300}},
 }
 
 func TestFramesRoundTrip(t *testing.T) {
@@ -74,6 +75,8 @@ func TestBounds(t *testing.T) {
 		"too many in one have":       {Have{Pieces: many(MaxHave + 1)}, false},
 		"most in one lost":           {Lost{Pieces: many(MaxHave)}, true},
 		"too many in one lost":       {Lost{Pieces: many(MaxHave + 1)}, false},
+		"most in one soon":           {Soon{Pieces: many(MaxHave)}, true},
+		"too many in one soon":       {Soon{Pieces: many(MaxHave + 1)}, false},
 		"largest chunk":              {Data{Bytes: make([]byte, manifest.MaxChunkBytes)}, true},
 		"larger chunk":               {Data{Bytes: make([]byte, manifest.MaxChunkBytes+1)}, false},
 	} {
@@ -93,7 +96,7 @@ func TestBounds(t *testing.T) {
 func TestBadFrames(t *testing.T) {
 	for name, raw := range map[string]string{
 		"empty frame":         "\x00\x00\x00\x00\x03",
-		"unknown type":        "\x00\x00\x00\x02\x09\x00",
+		"unknown type":        "\x00\x00\x00\x02\x0b\x00",
 		"huge small frame":    "\x00\x10\x00\x00\x03",
 		"huge data":           "\x7f\xff\xff\xff\x05",
 		"data without bytes":  "\x00\x00\x00\x06\x05\x00\x00\x00\x01\x00",

@@ -29,7 +29,9 @@ type Store interface {
 	Missing() (chunks int, bytes int64)
 	Complete() bool
 	WriteChunk(n int, data []byte) error
+	WriteRun(first int, data []byte) (held int, err error)
 	ReadChunk(n int, buf []byte) ([]byte, error)
+	ReadRun(first, end int, buf []byte) ([]byte, error)
 	Flush() error
 	Seal(ctx context.Context) error
 	Sealed() bool
@@ -52,6 +54,9 @@ func Run(t *testing.T, open func(t *testing.T, m *manifest.Manifest) Store) {
 		{"returns what was written", returnsWritten},
 		{"refuses wrong bytes", refusesWrong},
 		{"refuses chunks that do not exist", refusesUnknown},
+		{"takes chunks in runs", runs},
+		{"takes the right start of a run", wrongInRun},
+		{"returns chunks in runs", readsRuns},
 		{"counts pieces and bytes", counts},
 		{"takes a chunk twice", twice},
 		{"does not keep the caller's memory", copies},

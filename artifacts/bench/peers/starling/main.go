@@ -60,7 +60,7 @@ func (r *robot) Open(spec peer.Spec) (addr, id string, err error) {
 		return "", "", err
 	}
 	r.exchange, err = artifacts.New(artifacts.Config{
-		Peers: neighbours{r}, Seed: spec.Seed, UploadBytesPerSec: spec.UploadBytesPerSec, Events: r.event,
+		Peers: neighbours{r}, Self: envelope.Key(pub), Seed: spec.Seed, UploadBytesPerSec: spec.UploadBytesPerSec, Events: r.event,
 	})
 	if err != nil {
 		return "", "", err
