@@ -75,6 +75,9 @@ func (b *book) save() error {
 	return save(b.path, b.all())
 }
 
+// crowdLook is the least time between two looks at who is there, in a crowd.
+const crowdLook = 200 * time.Millisecond
+
 // remember is the goroutine that fills the book from gossip and writes it down.
 func (n *Node) remember(ctx context.Context) error {
 	tick := time.NewTicker(n.time.remember)
@@ -96,6 +99,12 @@ func (n *Node) remember(ctx context.Context) error {
 			}
 			seen = members
 			n.changed()
+			if len(members) > crowd { // they come by the dozen, and each look is at all
+				select {
+				case <-time.After(crowdLook):
+				case <-ctx.Done():
+				}
+			}
 		case <-tick.C:
 			if err := n.book.save(); err != nil {
 				n.log.Warn("addresses not written down", "err", err)

@@ -40,10 +40,10 @@ var (
 //	halt        the newest halt token
 //	boots       how often a node was started here
 //	peers       where members were last heard, ports: where we listened
-//	docs/       plans, releases, manifests, by digest
+//	docs/       plans, releases, manifests, by whom releases were built, by digest
 //	raft/       a voter's log
 //	slots/, state/<component>/   images, the updater's record, the pack used last
-//	images/     what an operator's node seeds: images, and packs between them
+//	images/     what is served from beside the slots: imported images, and packs
 //	history     audit: one JSON line per event, appended
 //	reserve     space for some of these when the disk is full
 type dir string

@@ -24,7 +24,7 @@ const docGrace = time.Minute
 // manifests are those that images here and stepping stones need.
 func maxDocs(k join.DocumentKind) int {
 	switch k {
-	case join.ReleaseDocument, join.ManifestDocument:
+	case join.ReleaseDocument, join.ManifestDocument, join.ProvenanceDocument:
 		return 1024
 	case join.TrustDocument, join.RosterDocument:
 		return 8

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/p2p"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/join"
@@ -46,7 +48,7 @@ func (n *Node) document(ctx context.Context, k join.DocumentKind, d manifest.Dig
 		return data, nil
 	}
 	request := canonical.Encode(join.DocumentRequest{Format: join.MetaFormat, Kind: k, Digest: d})
-	from := n.candidates()
+	from := n.documentFrom(n.keeper.View())
 	from = from[:min(len(from), askMost)]
 	data, err := hedged(ctx, from, n.time.call/askShare, func(ctx context.Context, to envelope.Key) ([]byte, error) {
 		return n.askDocument(ctx, to, k, d, request)
@@ -58,6 +60,24 @@ func (n *Node) document(ctx context.Context, k join.DocumentKind, d manifest.Dig
 		return nil, ctx.Err()
 	}
 	return nil, fmt.Errorf("%w: %s %s, and %d members asked did not have it: %w", ErrNoDocument, k, d.Short(), len(from), err)
+}
+
+// documentFrom lists whom to ask for a document. In a crowd the voters come before the
+// operators, robot by robot another one: they do not sign what they have not seen, and
+// the operator's node alone would be asked by all at once.
+func (n *Node) documentFrom(v *View) []envelope.Key {
+	all := n.candidates()
+	if !n.crowded(v) || v.Electorate == nil {
+		return all
+	}
+	var first []envelope.Key
+	voters := v.Electorate.Voters
+	for i := range voters {
+		if to := voters[(int(v.Self)+i)%len(voters)]; slices.Contains(all, to.Key) { // it is there
+			first = append(first, to.Key)
+		}
+	}
+	return append(first, slices.DeleteFunc(all, func(k envelope.Key) bool { return slices.Contains(first, k) })...)
 }
 
 // hedged asks members for the same thing and returns the first answer: the next one
@@ -117,10 +137,17 @@ func (n *Node) askDocument(ctx context.Context, to envelope.Key, k join.Document
 	ctx, cancel := context.WithTimeout(ctx, n.time.call)
 	defer cancel()
 	data, err := n.bulk.Call(ctx, to, join.DocumentProtocol, request, k.Limit())
+	if errors.Is(err, p2p.ErrFrame) {
+		n.blameDocument(to, fmt.Sprintf("answered with more than a %s may have", k))
+	}
 	if err != nil {
 		return nil, err
 	}
-	if got, err := k.Digest(data); len(data) == 0 || err != nil || got != d {
+	if len(data) == 0 {
+		return nil, ErrNoDocument
+	}
+	if got, err := k.Digest(data); err != nil || got != d {
+		n.blameDocument(to, fmt.Sprintf("sent something else than the %s %s that was asked for", k, d.Short()))
 		return nil, ErrNoDocument
 	}
 	_, err = n.docs.put(k, data)

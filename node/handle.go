@@ -20,6 +20,7 @@ const (
 	raftProtocol    = "/starling/raft/1"
 	signProtocol    = "/starling/sign/1"
 	reportProtocol  = "/starling/report/1"
+	reportsProtocol = "/starling/reports/1"
 	armProtocol     = "/starling/arm/1"
 	accuseProtocol  = "/starling/accuse/1"
 	proposeProtocol = "/starling/propose/1"
@@ -35,17 +36,14 @@ var (
 func (n *Node) handle() {
 	t := n.time.call
 	n.bulk.Handle(join.Protocol, p2p.Answer(join.MaxRequestBytes, t, n.answerJoin))
-	n.bulk.Handle(join.MetaProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.answerMeta))
-	n.bulk.Handle(join.DocumentProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.answerDocument))
-	n.bulk.Handle(artifacts.Protocol, func(ctx context.Context, s *p2p.Stream) {
-		if err := n.exchange.Serve(ctx, s, s.Peer()); err != nil && ctx.Err() == nil {
-			n.log.Debug("transfer ended", "peer", s.Peer().Short(), "err", err)
-		}
-	})
+	n.bulk.Handle(join.MetaProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.paced(n.answerMeta)))
+	n.bulk.Handle(join.DocumentProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.paced(n.answerDocument)))
+	n.bulk.Handle(artifacts.Protocol, n.serveImages)
 	n.control.Handle(raftProtocol, n.acceptRaft)
 	n.control.Handle(signProtocol, p2p.Answer(maxSignedBatch, t, n.answerSign))
 	n.control.Handle(seatProtocol, p2p.Answer(maxSeatBytes, t, n.answerSeat))
 	n.control.Handle(reportProtocol, p2p.Answer(maxReportBytes, t, n.answerReport))
+	n.control.Handle(reportsProtocol, p2p.Answer(maxReportsBytes, t, n.answerReports))
 	n.control.Handle(accuseProtocol, p2p.Answer(maxAccuseBytes, t, n.answerAccuse))
 	n.control.Handle(armProtocol, p2p.Answer(maxArmBytes, t, n.answerArm))
 	n.control.Handle(proposeProtocol, p2p.Answer(maxProposeBytes, t, n.answerPropose))
@@ -95,35 +93,6 @@ func (n *Node) admit(peer envelope.Key, protocol string) error {
 func (n *Node) admitGossip(i member.Index, _ string) bool {
 	v := n.keeper.View()
 	return v.Roster != nil && v.Roster.At(i) != nil
-}
-
-// peers is the exchange's view of the other members.
-type peers struct{ n *Node }
-
-// Open opens a stream of the exchange.
-func (p peers) Open(ctx context.Context, to envelope.Key) (artifacts.Stream, error) {
-	return p.n.bulk.Open(ctx, to, artifacts.Protocol)
-}
-
-// Candidates lists members that may hold an image.
-func (p peers) Candidates() []envelope.Key { return p.n.candidates() }
-
-// transferEvent notes what the exchange tells.
-func (n *Node) transferEvent(e artifacts.Event) {
-	switch e := e.(type) {
-	case artifacts.ChunkRejected:
-		who := e.From.Short()
-		if m := n.keeper.View().Member(e.From); m != nil {
-			who = string(m.ID)
-		}
-		n.log.Warn("chunk rejected", "peer", who, "chunk", e.Chunk, "left_out", e.Out)
-		n.note(Event{Kind: "chunk-rejected", Member: who, Text: fmt.Sprintf("%s sent wrong bytes for chunk %d of image %s", who, e.Chunk, e.Image.Short())})
-	case artifacts.SafeToLeave:
-		n.log.Info("safe to leave", "image", e.Image.Short())
-		n.note(Event{Kind: "safe-to-leave", Text: "every piece of image " + e.Image.Short() + " is held by enough members; the seed may leave"})
-	case artifacts.PieceVerified:
-		n.changed()
-	}
 }
 
 // ask sends a request to a member's control host.

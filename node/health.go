@@ -133,7 +133,7 @@ func (n *Node) report(ctx context.Context) error {
 			h.Leaving = n.leaving.Load()
 			sealed := h.Seal(v.Swarm).Sign(n.priv).Encode()
 			n.heard(h, sealed, false)
-			n.push(ctx, g, reportProtocol, sealed)
+			n.tellSwarm(ctx, g, h, sealed)
 		}
 		if n.leaving.Load() { // the last word: it is worth waiting for
 			return g.Wait()

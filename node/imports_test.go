@@ -25,10 +25,10 @@ const (
 )
 
 var layers = map[string]int{
-	"artifacts/canonical": leaf, "artifacts/canonical/vector": leaf, "artifacts/durable": leaf, "artifacts/durable/durabletest": leaf, "artifacts/planted": leaf, "artifacts/manifest": leaf, "artifacts/envelope": leaf,
+	"artifacts/canonical": leaf, "artifacts/canonical/vector": leaf, "artifacts/durable": leaf, "artifacts/durable/durabletest": leaf, "artifacts/planted": leaf, "artifacts/sums": leaf, "artifacts/manifest": leaf, "artifacts/envelope": leaf,
 	"artifacts/wire": leaf, "gossip/member": leaf, "consensus/order": leaf,
 	"netsim/disk": leaf, "netsim/exact": leaf, "netsim/fabric": leaf, "netsim/scenario": leaf, "netsim/scenario/strict": leaf,
-	"artifacts/schedule": machine, "artifacts/delta": machine, "consensus/rollout": machine, "node/update": machine,
+	"artifacts/schedule": machine, "artifacts/pace": machine, "artifacts/delta": machine, "consensus/rollout": machine, "node/update": machine,
 	"artifacts": adapter, "artifacts/bundle": adapter, "artifacts/trust": adapter, "artifacts/store": adapter, "artifacts/store/storetest": adapter,
 	"artifacts/p2p": adapter, "gossip": adapter, "consensus": adapter, "node/install": adapter, "node/install/recordfile": adapter,
 	"node/install/installtest": adapter, "node/join": adapter, "node/halt": adapter, "node/config": adapter,

@@ -191,11 +191,12 @@ func (n *Node) gossipSeeds() []string {
 	return out
 }
 
-// newHost makes one of the two hosts.
-func (n *Node) newHost(l net.Listener, port func(join.Address) uint16) (*p2p.Host, error) {
+// newHost makes one of the two hosts. wrote is told of what it sends; nil is nobody.
+func (n *Node) newHost(l net.Listener, port func(join.Address) uint16, wrote func(int)) (*p2p.Host, error) {
 	return p2p.New(p2p.Config{
 		Key: n.priv, Listener: l, Dial: n.cfg.Network.Dial,
 		Resolve: func(k envelope.Key) []string { return n.resolve(k, port) },
-		Admit:   n.admit, Known: n.known, Log: n.log, DialTimeout: n.time.dial,
+		Admit:   n.admit, Known: n.known, Log: n.log, DialTimeout: n.time.dial, MaxPeers: maxPeers,
+		Wrote: wrote, Refused: n.turnedAway,
 	})
 }

@@ -41,10 +41,10 @@ func (n *Node) listen() error {
 			return errors.Join(err, closeAll(bulk, control))
 		}
 	}
-	if n.bulk, err = n.newHost(bulk, bulkPort); err != nil {
+	if n.bulk, err = n.newHost(bulk, bulkPort, nil); err != nil {
 		return errors.Join(err, closeAll(bulk, control))
 	}
-	if n.control, err = n.newHost(control, controlPort); err != nil {
+	if n.control, err = n.newHost(control, controlPort, n.charge); err != nil {
 		return errors.Join(err, closeAll(control))
 	}
 	now := ports{portOf(n.streams.Addr()), portOf(bulk.Addr()), portOf(control.Addr())}

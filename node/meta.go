@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/canonical"
@@ -10,6 +11,7 @@ import (
 	"github.com/starling-swarm/starling/artifacts/planted"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip"
+	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/join"
 )
 
@@ -182,7 +184,7 @@ func (n *Node) catchUp(ctx context.Context) {
 	if v.Roster != nil && v.Roster.GossipKey > v.keyN && n.findKey(ctx, v) {
 		return
 	}
-	for i, key := range n.candidates() {
+	for i, key := range n.catchUpFrom(v) {
 		if i == 2 {
 			return
 		}
@@ -202,4 +204,34 @@ func (n *Node) catchUp(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// otherEvery: every so many times a robot of a crowd asks another member what it missed,
+// or two that are wrong together would ask each other for ever.
+const otherEvery = 4
+
+// catchUpFrom lists whom to ask what was missed. A small swarm asks its operators first,
+// who have it first; so does a crowd before the first order, which has all from them.
+// Later that would take all their air: each robot asks somebody near, and mostly the
+// same one again, to whom a connection stands.
+func (n *Node) catchUpFrom(v *View) []envelope.Key {
+	all := n.candidates()
+	if !n.crowded(v) || v.Order == nil {
+		return all
+	}
+	isOperator := func(k envelope.Key) bool {
+		m := v.Member(k)
+		return m != nil && m.Role == member.Operator
+	}
+	for len(all) > 1 && isOperator(all[0]) { // they come first
+		all = all[1:]
+	}
+	if rand.IntN(otherEvery) == 0 {
+		return all
+	}
+	connected := n.bulk.Connected()
+	if i := slices.IndexFunc(all, func(k envelope.Key) bool { return slices.Contains(connected, k) }); i > 0 {
+		all[0], all[i] = all[i], all[0]
+	}
+	return all
 }

@@ -53,15 +53,26 @@ type Config struct {
 	// Advertise is the IP address that others reach this machine at; empty is
 	// found out from the route to the operator's node.
 	Advertise string
-	// Profile is "lan" (the default), "mesh" or "local"; the same in a whole swarm.
+	// Profile is "lan" (the default), "mesh", "narrow" or "local"; the same in a whole swarm.
 	Profile string
 	// Components are the parts of the robot's software; none for a machine that
 	// runs no payload.
 	Components []Component
 	// UploadBytesPerSec and DownloadBytesPerSec limit bulk transfers; 0 is no limit.
-	UploadBytesPerSec, DownloadBytesPerSec int64
+	// PeerBytesPerSec limits what is sent to any one member.
+	UploadBytesPerSec, DownloadBytesPerSec, PeerBytesPerSec int64
+	// Interfaces are the network interfaces by which image bytes may leave and enter;
+	// none is all. What else the node says uses any.
+	Interfaces []string
+	// OnlyWhen must all hold for images to be fetched. While one does not, the robot
+	// still serves others, at a tenth of its upload rate.
+	OnlyWhen []Condition
 	// ReserveBytes of disk space are never used for images.
 	ReserveBytes int64
+	// StoreHigh and StoreLow are the watermarks of images beside the slots: above the
+	// one, those that nobody needs are removed, the oldest first, until below the other.
+	// A zero StoreHigh never removes any.
+	StoreHigh, StoreLow Watermark
 	// NoReserve does without the file of 1 MiB in Dir that holds space for what must be
 	// written on a full disk.
 	NoReserve bool
@@ -92,6 +103,9 @@ type Node struct {
 	streams       net.Listener
 	bulk, control *p2p.Host
 	exchange      *artifacts.Exchange
+	conditions    *conditions
+	ways          *ways
+	gossiped      atomic.Uint64 // bytes of gossip that look has seen
 	docs          docs
 	book          *book
 	robots        []*robot
@@ -107,8 +121,12 @@ type Node struct {
 
 	relays    chan []byte   // failing reports to pass on; of depth 64, a full one drops
 	telling   chan struct{} // of depth 1: report now
+	passing   *passing
+	passTo    atomic.Uint32 // which voter this robot tells how it is, in a crowd
+	crowd     int           // members of a swarm that is one
 	wants     chan wanted   // documents to gather; of depth 64, a full one drops
 	catchups  catchups
+	faults    faults
 	accused   accused
 	turns     turns
 	sequence  atomic.Uint64 // of the last health report
@@ -117,6 +135,7 @@ type Node struct {
 	inLine    atomic.Bool   // the operator's node has let this one in, and the swarm does not know yet
 	goodbye   chan struct{} // closed when report has said that this node leaves, or ended
 	releases  releaseCache
+	stock     *stock
 	clones    clones
 	lastPhase atomic.Pointer[Event]
 
@@ -140,6 +159,10 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	held, err := newConditions(cfg.OnlyWhen)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Network == nil {
 		cfg.Network = OSNetwork{}
 	}
@@ -150,8 +173,9 @@ func New(cfg Config) (*Node, error) {
 		cfg.Name = "robot"
 	}
 	n := &Node{
-		cfg: cfg, dir: dir(cfg.Dir), time: t, log: cfg.Log, ready: make(chan struct{}), goodbye: make(chan struct{}), wake: newBroadcast(), health: newHealthTable(), began: time.Now(),
-		relays: make(chan []byte, 64), telling: make(chan struct{}, 1), wants: make(chan wanted, 64),
+		conditions: held, ways: newWays(cfg.Interfaces),
+		cfg: cfg, dir: dir(cfg.Dir), time: t, log: cfg.Log, ready: make(chan struct{}), goodbye: make(chan struct{}), wake: newBroadcast(), stock: newStock(), health: newHealthTable(), began: time.Now(),
+		relays: make(chan []byte, 64), telling: make(chan struct{}, 1), passing: newPassing(), crowd: crowd, wants: make(chan wanted, 64),
 		catchups: catchups{at: map[member.Index]time.Time{}}, turns: turns{given: map[turn]grant{}},
 	}
 	if err := n.open(); err != nil {
@@ -191,8 +215,8 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.exchange, err = artifacts.New(artifacts.Config{
-		Peers: peers{n}, Seed: n.cfg.OperatorKey != nil, Retry: n.time.retry,
-		UploadBytesPerSec: n.cfg.UploadBytesPerSec, DownloadBytesPerSec: n.cfg.DownloadBytesPerSec,
+		Peers: peers{n}, Self: n.key(), Seed: n.cfg.OperatorKey != nil, Retry: n.time.retry,
+		UploadBytesPerSec: n.cfg.UploadBytesPerSec, DownloadBytesPerSec: n.cfg.DownloadBytesPerSec, PeerBytesPerSec: n.cfg.PeerBytesPerSec, Look: n.look,
 		Events: n.transferEvent, Log: n.log,
 	})
 	return err
@@ -250,6 +274,10 @@ func (n *Node) takePart(ctx context.Context, g *errgroup.Group) error {
 		g.Go(func() error { return r.run(ctx) })
 	}
 	g.Go(func() error { return n.tendReserve(ctx) })
+	if err := n.resumeSeeds(ctx); err != nil {
+		return err
+	}
+	g.Go(func() error { return n.tendStore(ctx) })
 	if err := n.firstPull(ctx); err != nil {
 		return err
 	}
@@ -265,6 +293,7 @@ func (n *Node) takePart(ctx context.Context, g *errgroup.Group) error {
 	g.Go(func() error { return n.follow(ctx) })
 	g.Go(func() error { return n.vote(ctx) })
 	g.Go(func() error { return n.report(ctx) })
+	g.Go(func() error { return n.passReports(ctx) })
 	g.Go(func() error { return n.gather(ctx) })
 	g.Go(func() error { return n.advertise(ctx) })
 	g.Go(func() error { return n.watchOrders(ctx) })
@@ -281,6 +310,7 @@ func (n *Node) takePart(ctx context.Context, g *errgroup.Group) error {
 func (n *Node) Close() error {
 	n.closed.Do(func() {
 		var errs []error
+		errs = append(errs, n.stock.close())
 		for _, r := range n.robots {
 			errs = append(errs, r.close())
 		}

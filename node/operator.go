@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -47,6 +48,9 @@ type operator struct {
 	sent    rollout.Publish
 	sentAt  time.Time
 	refusal refusal
+	// patient is the roster that only lets robots in beside the one that the swarm has:
+	// it may wait for more of them. serve writes it; publish reads it.
+	patient atomic.Pointer[manifest.Digest]
 }
 
 type joining struct {
@@ -134,9 +138,6 @@ func (n *Node) answerJoin(ctx context.Context, robot envelope.Key, request []byt
 // run serves robots and people, and brings what the operator signed to the swarm:
 // apart, because without a quorum the one waits and the other must not.
 func (o *operator) run(ctx context.Context) error {
-	if err := o.resumeSeeds(); err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.serve(ctx) })
 	g.Go(func() error { return o.publish(ctx) })
@@ -211,10 +212,14 @@ func (o *operator) letIn(ctx context.Context, v *View, j joining) (join.Reply, e
 	}
 	next := *v.Roster
 	next.Members = append(slices.Clone(v.Roster.Members), m)
+	waits := o.mayWait(v)
 	if err := o.signRoster(ctx, v, &next); err != nil {
 		return r, err
 	}
 	r.Index, r.ID, r.Roster = m.Index, m.ID, o.n.keeper.View().RosterRef.Digest
+	if waits {
+		o.patient.Store(&r.Roster)
+	}
 	o.n.log.Info("robot joined", "member", m.ID, "index", m.Index)
 	o.n.note(Event{Kind: "joined", Member: string(m.ID), Text: fmt.Sprintf("%s joined as member %d", m.ID, m.Index)})
 	return r, nil

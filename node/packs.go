@@ -12,7 +12,6 @@ import (
 	"github.com/starling-swarm/starling/artifacts/delta"
 	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/artifacts/manifest"
-	"github.com/starling-swarm/starling/artifacts/store"
 	"github.com/starling-swarm/starling/node/join"
 )
 
@@ -60,6 +59,11 @@ func (n *Node) Pack(ctx context.Context, from, to manifest.Digest) (*Packs, erro
 	if old == nil || fresh == nil || old.Component != fresh.Component {
 		return nil, fmt.Errorf("%w: releases %s and %s of one component must be here: starling release import FILE.star", ErrRequest, from.Short(), to.Short())
 	}
+	done, err := n.stock.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	out := &Packs{Schema: PacksSchema, From: old.Version, To: fresh.Version, Packs: []PackView{}}
 	for _, v := range fresh.Variants {
 		w := variantBefore(old, &v)
@@ -142,23 +146,6 @@ func buildPack(ctx context.Context, old, fresh delta.Image, path string) (delta.
 		err = f.Sync()
 	}
 	return s, errors.Join(err, f.Close())
-}
-
-// openImage opens an imported image for reading.
-func (n *Node) openImage(d manifest.Digest) (*store.Image, error) {
-	dir, journal := n.imagePaths(d)
-	data, err := n.docs.get(join.ManifestDocument, d)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrNoImage, d.Short())
-	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNoImage, d.Short())
-	}
-	m, err := manifest.Decode(data)
-	if err != nil {
-		return nil, err
-	}
-	return store.Open(store.Config{Dir: dir, Journal: journal, Manifest: m, ReadOnly: true, Log: n.log})
 }
 
 // keepPack makes the pack in dir an image that is served, and signs the notice of it.

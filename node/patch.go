@@ -114,18 +114,23 @@ func (r *robot) fetchPack(ctx context.Context, x *delta.Notice, img *store.Image
 	if err := store.Admit(r.images.state, need, r.n.cfg.ReserveBytes); err != nil {
 		return nil, errors.Join(err, r.images.dropPack(manifest.Digest{}))
 	}
+	return pack, r.underConditions(ctx, func(ctx context.Context) error { return r.n.fetchPatiently(ctx, pack, patience, progress) })
+}
+
+// fetchPatiently is Fetch, but gives up when no piece has come for as long as patience.
+func (n *Node) fetchPatiently(ctx context.Context, pack *store.Image, patience time.Duration, progress func(permille int)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	still := time.AfterFunc(patience, func() { cancel(errStill) })
 	defer still.Stop()
-	err = r.n.exchange.Fetch(ctx, pack, func(permille int) {
+	err := n.exchange.Fetch(ctx, pack, func(permille int) {
 		still.Reset(patience)
 		progress(permille)
 	})
 	if err != nil && errors.Is(context.Cause(ctx), errStill) {
 		err = errStill
 	}
-	return pack, err
+	return err
 }
 
 // heldNotice is the notice of a pack between two images that lies here, verified.

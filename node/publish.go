@@ -93,6 +93,9 @@ func (o *operator) publishOnce(ctx context.Context, v *View) error {
 	if o.refusal.waits(p, time.Now()) {
 		return nil
 	}
+	if v.Order.Trust == p.Trust && o.mayWait(v) && time.Since(o.sentAt) < o.n.joinPause(v) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.n.time.call)
 	defer cancel()
 	err := o.n.propose(ctx, &rollout.Decision{
@@ -105,4 +108,20 @@ func (o *operator) publishOnce(ctx context.Context, v *View) error {
 		o.sent, o.sentAt = *p, time.Now()
 	}
 	return err
+}
+
+// joinPause is how long a roster that only lets robots in waits for more of them. Each
+// roster goes to all members whole: in a crowd, one for each robot that joins would be
+// megabytes for each. A swarm of 300 waits six seconds.
+func (n *Node) joinPause(v *View) time.Duration {
+	if !n.crowded(v) {
+		return 0
+	}
+	return time.Duration(len(v.Roster.Members)) * time.Second / 50
+}
+
+// mayWait reports whether the roster in v is the swarm's, or only lets robots in beside it.
+func (o *operator) mayWait(v *View) bool {
+	p := o.patient.Load()
+	return v.Order != nil && (v.RosterRef == v.Order.Roster || p != nil && *p == v.RosterRef.Digest)
 }

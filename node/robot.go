@@ -58,6 +58,7 @@ type robot struct {
 	lost   bool
 	now    atomic.Pointer[standing]
 	exit   atomic.Pointer[install.Exit] // the last that nobody had asked for; nil before
+	waits  atomic.Pointer[string]       // which conditions of a fetch do not hold; nil or empty is none
 	// events come from operations, the judge and the API; unbuffered, given up
 	// when the sender's context ends.
 	events chan update.Event
@@ -155,6 +156,9 @@ func (r *robot) status() standing { return *r.now.Load() }
 // health is the robot's report, but for what only the node knows.
 func (r *robot) health() *member.Health {
 	s := r.status()
+	if w := r.waiting(); w != "" {
+		s.Reason = clip(w, member.MaxReason)
+	}
 	return &member.Health{
 		Format: member.HealthFormat, Component: r.cfg.Name, Release: s.Release.Digest, Running: s.Running.Digest,
 		Phase: s.Phase, Result: s.Result, Healthy: s.Healthy, Progress: s.Progress, Crashes: s.Crashes, Failures: s.Failures,

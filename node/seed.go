@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/manifest"
@@ -16,8 +14,17 @@ import (
 
 // Import takes the images of a .star file and serves them to other members. If the
 // file carries trust metadata that is newer than what this node knows, it takes
-// that too. What it holds already is not read again.
+// that too. What it holds already is not read again. It works on every node: robots
+// near one that was given a file take the release from it.
 func (n *Node) Import(ctx context.Context, path string) (*manifest.Release, error) {
+	if !n.taking() {
+		return nil, ErrNotReady
+	}
+	done, err := n.stock.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	b, err := bundle.Open(path)
 	if err != nil {
 		return nil, err
@@ -29,6 +36,9 @@ func (n *Node) Import(ctx context.Context, path string) (*manifest.Release, erro
 		}
 	}
 	if _, err := n.docs.put(join.ReleaseDocument, b.ReleaseBytes()); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	if _, err := n.docs.put(join.ProvenanceDocument, b.ProvenanceBytes()); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	if md := b.Metadata(); len(md) > 0 {
@@ -55,6 +65,9 @@ func (n *Node) importImage(ctx context.Context, b *bundle.Bundle, d manifest.Dig
 	}
 	if err := os.MkdirAll(n.dir.path("images"), 0o700); err != nil {
 		return err
+	}
+	if held := n.stock.at(d); held != nil && held.Complete() {
+		return nil // it is served; a chunk found damaged would be missing
 	}
 	dir, journal := n.imagePaths(d)
 	img, err := store.Open(store.Config{Dir: dir, Journal: journal, Manifest: m, Log: n.log})
@@ -96,52 +109,16 @@ func fill(ctx context.Context, dir string, img *store.Image, m *manifest.Manifes
 	return img.Seal(ctx)
 }
 
-func (n *Node) imagePaths(d manifest.Digest) (dir, journal string) {
-	return n.dir.path("images", d.String()), n.dir.path("images", d.String()+".journal")
-}
-
-// seed serves an imported image until the node is closed.
-func (n *Node) seed(d manifest.Digest) error {
-	data, err := n.docs.get(join.ManifestDocument, d)
+// copyImported takes what was imported of an image that is on its way into a slot;
+// whatever goes wrong there is fetched instead.
+func (n *Node) copyImported(into *store.Image) {
+	from := n.stock.at(into.Digest())
+	if from == nil {
+		return
+	}
+	chunks, bytes, err := into.CopyFrom(from)
 	if err != nil {
-		return err
+		n.log.Warn("imported image not used as a source", "err", err)
 	}
-	m, err := manifest.Decode(data)
-	if err != nil {
-		return err
-	}
-	dir, journal := n.imagePaths(d)
-	img, err := store.Open(store.Config{Dir: dir, Journal: journal, Manifest: m, ReadOnly: true, Log: n.log})
-	if err != nil {
-		return err
-	}
-	n.exchange.Hold(img)
-	return nil
-}
-
-// resumeSeeds serves what was imported before.
-func (o *operator) resumeSeeds() error {
-	entries, err := os.ReadDir(o.n.dir.path("images"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), newPack) { // a pack that was not finished
-			if err := os.RemoveAll(o.n.dir.path("images", e.Name())); err != nil {
-				return fmt.Errorf("remove an unfinished pack: %w", err)
-			}
-			continue
-		}
-		d, err := manifest.ParseDigest(e.Name())
-		if err != nil {
-			continue // a journal
-		}
-		if err := o.n.seed(d); err != nil {
-			o.n.log.Warn("image not served", "image", d.Short(), "err", err)
-		}
-	}
-	return nil
+	n.log.Info("copied from the imported image", "chunks", chunks, "bytes", bytes)
 }

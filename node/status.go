@@ -48,6 +48,7 @@ type Status struct {
 	Rollout    *RolloutView     `json:"rollout,omitempty"` // the last one that was started
 	Here       []ComponentView  `json:"here"`              // this robot's components
 	Seeds      []Seed           `json:"seeds"`             // images served from here
+	Transfer   Transfer         `json:"transfer"`          // how images use this machine's links
 	LastEvent  uint64           `json:"last_event"`        // number of the newest event of this node
 }
 
@@ -192,7 +193,7 @@ func (n *Node) Status() *Status {
 		Schema: StatusSchema, Time: time.Now().UTC(), Warnings: []Warning{},
 		Quorum: Quorum{Voters: []Voter{}}, Components: []SwarmComponent{}, Quarantine: []ReleaseName{}, Here: n.here(), Seeds: []Seed{},
 	}
-	s.LastEvent = n.events.last()
+	s.LastEvent, s.Transfer = n.events.last(), n.transfer()
 	s.Self.Key, s.Self.Platform, s.Self.Operator = n.key(), platform(), n.operator != nil
 	v := n.View()
 	if v == nil {

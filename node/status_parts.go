@@ -212,6 +212,9 @@ func (n *Node) here() []ComponentView {
 		if e := r.exit.Load(); e != nil {
 			exit = *e
 		}
+		if w := r.waiting(); w != "" {
+			s.Reason = w
+		}
 		out = append(out, ComponentView{
 			Name: r.cfg.Name, Phase: s.Phase.String(), Release: nameRef(r.cfg.Name, s.Release), Running: nameRef(r.cfg.Name, s.Running),
 			Committed: nameRef(r.cfg.Name, s.Committed), Slot: s.Slot.String(), Progress: s.Progress, Result: s.Result.String(), Reason: s.Reason,

@@ -41,6 +41,7 @@ type swarm struct {
 	// heartbeat is raft's in nodes started from now on; zero is the profile's. On a busy
 	// machine that of the profile local costs a leader its lead again and again.
 	heartbeat time.Duration
+	crowd     int // members of a swarm that is one, for nodes started from now on; zero is the usual
 }
 
 // member0 is one running node.
@@ -78,6 +79,9 @@ func (s *swarm) start(cfg Config) *member0 {
 	require.NoError(s.t, err)
 	if s.heartbeat > 0 {
 		n.time.heartbeat = s.heartbeat
+	}
+	if s.crowd > 0 {
+		n.crowd = s.crowd
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	m := &member0{Node: n, cfg: cfg, stop: cancel, gone: make(chan struct{})}

@@ -80,12 +80,13 @@ func (n *Node) warnDisk(warn func(on bool, code, next, format string, args ...an
 // member, with the newest text.
 func (n *Node) warnEvents(warn func(on bool, code, next, format string, args ...any)) {
 	next := map[string]string{
+		"peer-fault":     "look at that machine's node and its log, or: starling node revoke NAME",
 		"chunk-rejected": "look at that machine's disk and memory, or: starling node revoke NAME",
 		"record-damaged": "look at this machine's disk; what runs was decided from the slots",
 		"voting-ended":   "look at the log of this node",
 		"not-published":  "do it again: starling ship or starling release sign FILE for a release, starling node for a robot; if it was done already, this passes",
 	}
-	code := map[string]string{"chunk-rejected": "chunks_rejected", "record-damaged": "record_damaged", "voting-ended": "voting_ended", "not-published": "not_published"}
+	code := map[string]string{"peer-fault": "peer_fault", "chunk-rejected": "chunks_rejected", "record-damaged": "record_damaged", "voting-ended": "voting_ended", "not-published": "not_published"}
 	seen := map[string]bool{}
 	all := n.events.since(0)
 	for i := len(all) - 1; i >= 0 && time.Since(all[i].Time) < lately; i-- {

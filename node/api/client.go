@@ -166,6 +166,16 @@ func (c *Client) SetGate(ctx context.Context, q node.GateRequest) (*node.GateVie
 	return post[node.GateView](ctx, c, "/v1/gate", q)
 }
 
+// Conditions is what this robot's fetching depends on.
+func (c *Client) Conditions(ctx context.Context) (*node.Conditions, error) {
+	return get[node.Conditions](ctx, c, "/v1/conditions")
+}
+
+// SetConditions says how the robot is, for a while.
+func (c *Client) SetConditions(ctx context.Context, q node.ConditionsRequest) (*node.Conditions, error) {
+	return post[node.Conditions](ctx, c, "/v1/conditions", q)
+}
+
 // Rollback sends this robot's component back one step, by hand.
 func (c *Client) Rollback(ctx context.Context, component, reason string) (*node.ComponentView, error) {
 	return post[node.ComponentView](ctx, c, "/v1/rollback", map[string]string{"component": component, "reason": reason})

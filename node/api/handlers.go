@@ -258,6 +258,14 @@ func (s *Server) postGate(r *http.Request) (any, error) {
 	return s.n.SetGate(q)
 }
 
+func (s *Server) postConditions(r *http.Request) (any, error) {
+	var q node.ConditionsRequest
+	if err := input(r, &q); err != nil {
+		return nil, err
+	}
+	return s.n.SetConditions(q)
+}
+
 func (s *Server) postRollback(r *http.Request) (any, error) {
 	var q struct {
 		Component string `json:"component"`

@@ -44,6 +44,11 @@ func loopback(dir string) node.Config {
 // newLaptop founds the swarm orchard-3 and starts its operator's node. history is
 // what the node is to find in its history, one line of JSON each.
 func newLaptop(t *testing.T, history string) *laptop {
+	return newLaptopOf(t, history, func(*node.Config) {})
+}
+
+// newLaptopOf is newLaptop with a configuration that was changed.
+func newLaptopOf(t *testing.T, history string, change func(*node.Config)) *laptop {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	l := &laptop{t: t, ctx: ctx, dir: filepath.Join(t.TempDir(), "op"), owner: newKey(t), operator: newKey(t)}
@@ -56,6 +61,7 @@ func newLaptop(t *testing.T, history string) *laptop {
 	}
 	cfg := loopback(l.dir)
 	cfg.OperatorKey = l.operator
+	change(&cfg)
 	l.n, l.socket = start(t, ctx, cfg)
 	l.Client = api.Dial("unix:" + l.socket)
 	t.Cleanup(l.Client.Close)

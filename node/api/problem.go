@@ -117,6 +117,8 @@ var causes = []struct {
 	{node.ErrNoMember, Usage, "starling node ls"},
 	{node.ErrNoRollout, Usage, "starling rollout ls"},
 	{node.ErrNoImage, Usage, "give the agent the image: starling release import FILE.star"},
+	{node.ErrNoRelease, Usage, "starling release ls"},
+	{node.ErrNeeded, Refused, "it can go when another release has taken its place"},
 	{node.ErrNoDocument, Usage, "try again when more members are reachable"},
 	{node.ErrNotJoined, Usage, "starling join FILE"},
 	{node.ErrLocked, Locked, "stop the other process, or give this one another directory"},
@@ -151,7 +153,7 @@ var causes = []struct {
 }
 
 // notFound are errors about things that are not there.
-var notFound = []error{node.ErrNoMember, node.ErrNoRollout, node.ErrNoDocument}
+var notFound = []error{node.ErrNoMember, node.ErrNoRollout, node.ErrNoRelease, node.ErrNoDocument}
 
 // ProblemOf puts err into the form of a Problem; nil for nil.
 func ProblemOf(err error) *Problem {

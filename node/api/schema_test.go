@@ -29,8 +29,8 @@ func TestKeysOfTheAPI(t *testing.T) {
 	}{
 		{node.StatusSchema, node.Status{}}, {node.NodesSchema, node.Nodes{}}, {node.ReleasesSchema, node.Releases{}},
 		{node.RolloutsSchema, node.Rollouts{}}, {node.RolloutDetailSchema, node.RolloutDetail{}}, {node.ExplainSchema, node.Explanation{}},
-		{node.GateSchema, node.GateView{}}, {"starling.revocation/v1", node.Revocation{}}, {"starling.halt/v1", node.Halting{}},
-		{"starling.imported/v1", api.Imported{}}, {node.PacksSchema, node.Packs{}}, {api.DoneSchema, api.Outcome{}}, {"starling.health/v1", api.Health{}},
+		{node.GateSchema, node.GateView{}}, {node.ConditionsSchema, node.Conditions{}}, {"starling.revocation/v1", node.Revocation{}}, {"starling.halt/v1", node.Halting{}},
+		{"starling.imported/v1", api.Imported{}}, {node.PacksSchema, node.Packs{}}, {node.StoreSchema, node.StoreView{}}, {node.StoreCheckSchema, node.StoreCheck{}}, {node.CollectedSchema, node.Collected{}}, {api.DoneSchema, api.Outcome{}}, {"starling.health/v1", api.Health{}},
 		{api.ProblemSchema, api.Problem{}}, {"event", node.Event{}}, {"gap", api.Gap{}}, {"invite", join.Invite{}},
 	} {
 		fmt.Fprintf(&b, "%s\n", v.schema)

@@ -3,12 +3,14 @@
 //
 //	GET  /v1/status /v1/nodes /v1/nodes/{id} /v1/releases /v1/health
 //	GET  /v1/rollouts /v1/rollouts/{id} /v1/explain?node=ID
+//	GET  /v1/store /v1/releases/{component}/{version}/bundle    (the latter bytes)
 //	GET  /v1/trust /v1/roster /v1/documents/{kind}/{digest}    (bytes)
 //	GET  /v1/events?since=N    (SSE; id = number, Last-Event-ID, event "gap")
 //	GET  /v1/watch             (SSE; a whole status whenever it changes)
-//	GET  /v1/gate?component=C
+//	GET  /v1/gate?component=C /v1/conditions
 //	POST /v1/decisions /v1/trust /v1/halt                      (signed bytes)
-//	POST /v1/import /v1/packs /v1/invites /v1/begin /v1/gate /v1/rollback
+//	POST /v1/import /v1/packs /v1/invites /v1/begin /v1/gate /v1/conditions /v1/rollback
+//	POST /v1/store/verify /v1/store/gc /v1/releases/{component}/{version}/rm
 //	POST /v1/nodes/{id}/labels /v1/nodes/{id}/revoke
 //
 // Whoever may open the socket may look at everything. What changes the swarm
@@ -129,6 +131,8 @@ func (s *Server) routes() {
 	get("/v1/nodes", func(*http.Request) (any, error) { return s.n.Nodes(), nil })
 	get("/v1/nodes/{id}", s.getNode)
 	get("/v1/releases", func(*http.Request) (any, error) { return s.n.Releases(), nil })
+	s.mux.HandleFunc("GET /v1/releases/{component}/{version}/bundle", s.getBundle)
+	get("/v1/store", func(*http.Request) (any, error) { return s.n.Stored() })
 	get("/v1/rollouts", func(*http.Request) (any, error) { return s.n.Rollouts(), nil })
 	get("/v1/rollouts/{id}", s.getRollout)
 	get("/v1/explain", func(r *http.Request) (any, error) { return s.n.Explain(r.FormValue("node")) })
@@ -136,6 +140,7 @@ func (s *Server) routes() {
 	get("/v1/roster", func(*http.Request) (any, error) { return orNotReady(s.n.RosterBytes()) })
 	get("/v1/documents/{kind}/{digest}", s.getDocument)
 	get("/v1/gate", func(r *http.Request) (any, error) { return s.n.Gate(r.FormValue("component")) })
+	get("/v1/conditions", func(*http.Request) (any, error) { return s.n.Conditions(), nil })
 	get("/v1/health", s.getHealth)
 	s.mux.HandleFunc("GET /v1/events", s.events)
 	s.mux.HandleFunc("GET /v1/watch", s.watch)
@@ -143,11 +148,17 @@ func (s *Server) routes() {
 	post("/v1/trust", s.postTrust)
 	post("/v1/import", s.postImport)
 	post("/v1/packs", s.postPack)
+	post("/v1/store/verify", func(r *http.Request) (any, error) { return s.n.VerifyStore(r.Context()) })
+	post("/v1/store/gc", s.postCollect)
+	post("/v1/releases/{component}/{version}/rm", func(r *http.Request) (any, error) {
+		return s.n.RemoveRelease(r.Context(), r.PathValue("component"), r.PathValue("version"))
+	})
 	post("/v1/invites", s.postInvite)
 	post("/v1/nodes/{id}/labels", s.postLabels)
 	post("/v1/nodes/{id}/revoke", s.postRevoke)
 	post("/v1/begin", s.postBegin)
 	post("/v1/gate", s.postGate)
+	post("/v1/conditions", s.postConditions)
 	post("/v1/rollback", s.postRollback)
 	post("/v1/halt", s.postHalt)
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

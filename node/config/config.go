@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,7 +50,8 @@ type Config struct {
 	// Advertise is the host that others reach this robot at; empty is found out
 	// from the route to the first peer.
 	Advertise string `yaml:"advertise"`
-	// Profile sets timers for the links: "lan" (default), "mesh" or "local".
+	// Profile sets timers for the links: "lan" (default), "mesh", "narrow" or
+	// "local".
 	Profile string `yaml:"profile"`
 	// Components are the parts of the robot's software by name; empty is one
 	// component "app" with the defaults of Component.
@@ -57,9 +59,10 @@ type Config struct {
 	// Reserve is disk space that images never use, so that records and the halt
 	// file can always be written. Zero is 64 MiB.
 	Reserve Bytes `yaml:"reserve"`
-	// Upload and Download limit bulk transfers, per second. Zero is no limit.
-	Upload   Bytes `yaml:"upload"`
-	Download Bytes `yaml:"download"`
+	// Store bounds the images beside the slots: imported ones, and packs.
+	Store Store `yaml:"store"`
+	// Transfer says how images may use this machine's links.
+	Transfer Transfer `yaml:"transfer"`
 	// API is the unix socket of the local API; empty is api.sock in Dir.
 	API string `yaml:"api"`
 	// Base makes this a computer without payload, which votes and seeds.
@@ -203,7 +206,7 @@ func overrideStruct(v reflect.Value, prefix string, vars map[string]string) erro
 	for i := range v.NumField() {
 		key := prefix + strings.ToUpper(v.Type().Field(i).Tag.Get("yaml"))
 		f := v.Field(i)
-		if f.Kind() == reflect.Struct {
+		if _, mark := f.Addr().Interface().(*Mark); f.Kind() == reflect.Struct && !mark {
 			if err := overrideStruct(f, key+"_", vars); err != nil {
 				return err
 			}
@@ -222,6 +225,10 @@ func overrideStruct(v reflect.Value, prefix string, vars map[string]string) erro
 				return fmt.Errorf("%w: %s%s=%q: want true or false", ErrConfig, EnvPrefix, key, val)
 			}
 			*p = b
+		case *Mark:
+			if err := p.UnmarshalText([]byte(val)); err != nil {
+				return fmt.Errorf("%w: %s%s: %w", ErrConfig, EnvPrefix, key, err)
+			}
 		case *Bytes:
 			if err := p.UnmarshalText([]byte(val)); err != nil {
 				return fmt.Errorf("%w: %s%s: %w", ErrConfig, EnvPrefix, key, err)
@@ -281,6 +288,7 @@ func (c *Config) fill() {
 	if c.Reserve == 0 {
 		c.Reserve = 64 << 20
 	}
+	c.Store.fill()
 }
 
 func (p *Probe) fill() {
@@ -312,8 +320,14 @@ func (c *Config) Validate() error {
 			bad("listen.%s %q: want host:port or :port", key, addr)
 		}
 	}
-	if c.Profile != "lan" && c.Profile != "mesh" && c.Profile != "local" {
-		bad("profile %q: want lan, mesh or local", c.Profile)
+	if !slices.Contains([]string{"lan", "mesh", "narrow", "local"}, c.Profile) {
+		bad("profile %q: want lan, mesh, narrow or local", c.Profile)
+	}
+	if err := c.Store.check(); err != nil {
+		bad("store: %v", err)
+	}
+	for _, err := range c.checkTransfer() {
+		bad("transfer: %v", err)
 	}
 	for name, comp := range c.Components {
 		if !manifest.ValidName(name) {

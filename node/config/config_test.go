@@ -17,12 +17,12 @@ join: invite.json
 components:
   app: {probes: [{name: nav, exec: [./check], every: 500ms}]}
 `), 0o600))
-	c, err := Load(file, []string{"STARLING_LISTEN_GOSSIP=127.0.0.1:0", "STARLING_UPLOAD=2MiB", "STARLING_BASE=true", "PATH=/bin"})
+	c, err := Load(file, []string{"STARLING_LISTEN_GOSSIP=127.0.0.1:0", "STARLING_TRANSFER_MAX_RATE_UP=2MiB", "STARLING_BASE=true", "PATH=/bin"})
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(dir, "state"), c.Dir)
 	require.Equal(t, "127.0.0.1:0", c.Listen.Gossip)
 	require.Equal(t, ":7947", c.Listen.Bulk)
-	require.Equal(t, Bytes(2<<20), c.Upload)
+	require.Equal(t, Bytes(2<<20), c.Transfer.MaxRate.Up)
 	require.True(t, c.Base)
 	app := c.Components["app"]
 	require.Equal(t, "dirslot", app.Driver)
@@ -47,6 +47,24 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 	for _, want := range []string{"dir is missing", "profile", "listen.bulk", "needs script", "gate.mode", "probe 1"} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestTransfer(t *testing.T) {
+	c, err := Parse([]byte("dir: x\ntransfer: {interfaces: [wlan0], max_rate: {up: 200KiB, down: 1MiB, peer: 50KiB}, only_when: [charging, still, idle]}\ncomponents: {app: {gate: {mode: hold}}}\n"))
+	require.NoError(t, err)
+	c.resolve(".")
+	require.NoError(t, c.Validate())
+	require.Equal(t, Transfer{MaxRate{200 << 10, 1 << 20, 50 << 10}, []string{"wlan0"}, []string{"charging", "still", "idle"}}, c.Transfer)
+
+	c.Components["app"] = Component{Driver: "dirslot"}
+	c.Transfer.OnlyWhen = append(c.Transfer.OnlyWhen, "flying")
+	c.Transfer.Interfaces = []string{""}
+	err = c.Validate()
+	for _, want := range []string{"no component has a gate", `"flying": want charging, still or idle`, "an empty name"} {
+		require.ErrorContains(t, err, want)
+	}
+	_, err = Parse([]byte("dir: x\nupload: 2MiB\n"))
+	require.ErrorContains(t, err, "upload")
 }
 
 func TestBytes(t *testing.T) {

@@ -52,10 +52,12 @@ func TestWhatAConfigurationBecomes(t *testing.T) {
 			require.True(t, n.Components[0].Gate.State().Open)
 			require.NotEmpty(t, n.Name)
 		}},
-		{"a base node runs no payload", "dir: state\nbase: true\nname: truck\nupload: 2MiB\n", func(t *testing.T, _ string, n node.Config) {
+		{"a base node runs no payload", "dir: state\nbase: true\nname: truck\ntransfer: {interfaces: [wlan0], max_rate: {up: 2MiB, down: 3MiB, peer: 1MiB}, only_when: [charging]}\n", func(t *testing.T, _ string, n node.Config) {
 			require.Empty(t, n.Components)
 			require.Equal(t, "truck", n.Name)
-			require.Equal(t, int64(2<<20), n.UploadBytesPerSec)
+			require.Equal(t, []int64{2 << 20, 3 << 20, 1 << 20}, []int64{n.UploadBytesPerSec, n.DownloadBytesPerSec, n.PeerBytesPerSec})
+			require.Equal(t, []string{"wlan0"}, n.Interfaces)
+			require.Equal(t, []node.Condition{node.Charging}, n.OnlyWhen)
 		}},
 		{"a directory of its own", "dir: state\ncomponents: {nav: {dir: opt}}\n", func(t *testing.T, dir string, n node.Config) {
 			require.Equal(t, filepath.Join(dir, "opt", "nav", "b"), n.Components[0].Installer.SlotDir(update.B))

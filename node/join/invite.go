@@ -57,7 +57,7 @@ type Invite struct {
 	NoVote   bool              `json:"no_vote"`
 	Expires  time.Time         `json:"expires"`
 	Uses     int               `json:"uses"` // how many robots may use it
-	// Profile is what the operator's node calls its timers: "lan", "mesh" or "local".
+	// Profile is what the operator's node calls its timers: "lan", "mesh", "narrow" or "local".
 	// All of a swarm must have the same; empty is not known.
 	Profile string `json:"profile,omitempty"`
 }

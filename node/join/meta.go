@@ -98,6 +98,9 @@ const (
 	ReleaseDocument  DocumentKind = "release"  // manifest.Release
 	ManifestDocument DocumentKind = "manifest" // manifest.Manifest
 	DeltaDocument    DocumentKind = "delta"    // envelope of a delta.Notice
+	// ProvenanceDocument is the builder's word for a release, by the digest that the
+	// release names: that of the whole envelope.
+	ProvenanceDocument DocumentKind = "provenance"
 )
 
 // Limit is the size of the largest document of kind k; zero for an unknown kind.
@@ -117,6 +120,8 @@ func (k DocumentKind) Limit() int {
 		return manifest.MaxBytes
 	case DeltaDocument:
 		return envelope.MaxBytes(envelope.Delta)
+	case ProvenanceDocument:
+		return envelope.MaxBytes(envelope.Builder)
 	}
 	return 0
 }
@@ -131,7 +136,7 @@ func (k DocumentKind) Digest(data []byte) (manifest.Digest, error) {
 		kind = envelope.Report
 	case RosterDocument:
 		kind = envelope.Roster
-	case TrustDocument, ReleaseDocument, ManifestDocument:
+	case TrustDocument, ReleaseDocument, ManifestDocument, ProvenanceDocument:
 		return manifest.Sum(data), nil
 	case DeltaDocument:
 		return delta.NameOf(data)

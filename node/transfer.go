@@ -1,0 +1,235 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/starling-swarm/starling/artifacts"
+	"github.com/starling-swarm/starling/artifacts/envelope"
+	"github.com/starling-swarm/starling/artifacts/p2p"
+	"github.com/starling-swarm/starling/artifacts/pace"
+)
+
+// peers is the exchange's view of the other members.
+type peers struct{ n *Node }
+
+// Open opens a stream of the exchange, over an interface that images may use.
+func (p peers) Open(ctx context.Context, to envelope.Key) (artifacts.Stream, error) {
+	s, err := p.n.bulk.Open(ctx, to, artifacts.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.n.ways.allow(s.LocalAddr()); err != nil {
+		p.n.resetStream(s)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Candidates lists members that may hold an image.
+func (p peers) Candidates() []envelope.Key { return p.n.candidates() }
+
+// serveImages answers a stream of the exchange.
+func (n *Node) serveImages(ctx context.Context, s *p2p.Stream) {
+	if err := n.ways.allow(s.LocalAddr()); err != nil {
+		n.log.Debug("transfer refused", "peer", s.Peer().Short(), "err", err)
+		n.resetStream(s)
+		return
+	}
+	if err := n.exchange.Serve(ctx, s, s.Peer()); err != nil && ctx.Err() == nil {
+		n.log.Debug("transfer ended", "peer", s.Peer().Short(), "err", err)
+	}
+}
+
+// look is how the members fare, for the pace of images. What gossip has sent since the
+// last look is taken out of what images may use.
+func (n *Node) look() pace.Look {
+	l := pace.Look{Floor: n.lacks() != ""}
+	if !n.taking() {
+		return l
+	}
+	p, s := n.gossip.Probe(), n.gossip.Stats()
+	l.Strain = pace.Strain{Probes: p.Count, Trip: p.Trip, Least: p.Least, Score: s.Health}
+	if fresh := s.SentBytes - n.gossiped.Swap(s.SentBytes); fresh > 0 {
+		n.charge(int(fresh))
+	}
+	return l
+}
+
+// charge takes control traffic out of what images may use.
+func (n *Node) charge(bytes int) {
+	// Control never waits, so there is no error either.
+	_ = n.exchange.Wait(context.Background(), pace.Control, bytes)
+}
+
+// paced makes an answer wait for its turn among documents.
+func (n *Node) paced(answer func(context.Context, envelope.Key, []byte) ([]byte, error)) func(context.Context, envelope.Key, []byte) ([]byte, error) {
+	return func(ctx context.Context, peer envelope.Key, request []byte) ([]byte, error) {
+		data, err := answer(ctx, peer, request)
+		if err == nil {
+			err = n.exchange.Wait(ctx, pace.Manifest, len(data))
+		}
+		return data, err
+	}
+}
+
+const (
+	// faultPace is how often the same fault of the same peer is an event: a flood is
+	// counted, and must not fill the history.
+	faultPace = time.Minute
+	// maxFaults bounds the peers and kinds that are counted; above it the oldest goes.
+	maxFaults = 256
+)
+
+// A PeerFaults counts what one peer did wrong since the node was started.
+type PeerFaults struct {
+	// Member is its name, or the address of a stranger.
+	Member string    `json:"member"`
+	Kind   string    `json:"kind"` // "wrong-bytes", "protocol", "false-have", "stalled", "flood"
+	Count  uint64    `json:"count"`
+	Last   time.Time `json:"last"`
+	Text   string    `json:"text"` // of the last
+	// Out says that this node leaves it out, for some minutes after Last.
+	Out bool `json:"out"`
+
+	noted time.Time
+}
+
+// faults counts them. It is safe for concurrent use.
+type faults struct {
+	mu  sync.Mutex   // guards all
+	all []PeerFaults // in the order in which they were first seen; <= maxFaults
+}
+
+// add counts a fault, and reports whether it is worth an event.
+func (f *faults) add(p PeerFaults) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.all, func(o PeerFaults) bool { return o.Member == p.Member && o.Kind == p.Kind })
+	if i < 0 {
+		if len(f.all) == maxFaults {
+			f.all = slices.Delete(f.all, 0, 1)
+		}
+		p.Count, p.noted = 1, p.Last
+		f.all = append(f.all, p)
+		return true
+	}
+	o := &f.all[i]
+	fresh := p.Last.Sub(o.noted) >= faultPace || (p.Out && !o.Out)
+	p.Count, p.noted = o.Count+1, o.noted
+	if fresh {
+		p.noted = p.Last
+	}
+	*o = p
+	return fresh
+}
+
+func (f *faults) list() []PeerFaults {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]PeerFaults{}, f.all...)
+}
+
+// blame counts and tells what a peer did wrong.
+func (n *Node) blame(who, kind, text string, out bool) {
+	if !n.faults.add(PeerFaults{Member: who, Kind: kind, Last: time.Now().UTC(), Text: text, Out: out}) {
+		return
+	}
+	if out {
+		text += "; it is left out here for a while"
+	}
+	event := "peer-fault"
+	if kind == artifacts.Stalled.String() || kind == artifacts.Flooded.String() {
+		event = "peer-" + kind // a robot that drives away stalls too: nothing to look into
+	}
+	n.note(Event{Kind: event, Member: who, Text: who + ": " + text})
+}
+
+// blameDocument tells that a member answered with something that is not the document.
+func (n *Node) blameDocument(to envelope.Key, text string) {
+	n.blame(n.peerName(to), "wrong-bytes", text, false)
+}
+
+// peerName is a member's name, or the beginning of a stranger's key.
+func (n *Node) peerName(k envelope.Key) string {
+	if n.taking() {
+		if m := n.keeper.View().Member(k); m != nil {
+			return string(m.ID)
+		}
+	}
+	return k.Short()
+}
+
+// turnedAway takes a limit of the hosts that was reached.
+func (n *Node) turnedAway(k envelope.Key, addr, why string) {
+	who := addr
+	if !k.IsZero() {
+		who = n.peerName(k)
+	}
+	n.blame(who, artifacts.Flooded.String(), why, false)
+}
+
+// transferEvent notes what the exchange tells.
+func (n *Node) transferEvent(e artifacts.Event) {
+	switch e := e.(type) {
+	case artifacts.ChunkRejected:
+		who := n.peerName(e.From)
+		text := fmt.Sprintf("sent wrong bytes for chunk %d of image %s", e.Chunk, e.Image.Short())
+		n.faults.add(PeerFaults{Member: who, Kind: "wrong-bytes", Last: time.Now().UTC(), Text: text, Out: e.Out})
+		n.log.Warn("chunk rejected", "peer", who, "chunk", e.Chunk, "left_out", e.Out)
+		n.note(Event{Kind: "chunk-rejected", Member: who, Text: who + " " + text})
+	case artifacts.PeerFault:
+		n.blame(n.peerName(e.From), e.Kind.String(), e.Text, e.Out)
+	case artifacts.SafeToLeave:
+		n.log.Info("safe to leave", "image", e.Image.Short())
+		n.note(Event{Kind: "safe-to-leave", Text: "every piece of image " + e.Image.Short() + " is held by enough members; the seed may leave"})
+	case artifacts.PieceVerified:
+		n.changed()
+	}
+}
+
+// Transfer is how images use this machine's links. Rates are in bytes per second; a
+// limit of 0 is none.
+type Transfer struct {
+	Profile string `json:"profile"` // "lan", "mesh", "narrow" or "local"
+	MaxUp   int64  `json:"max_up"`
+	MaxDown int64  `json:"max_down"`
+	MaxPeer int64  `json:"max_peer"`
+	// Now is what may be sent at this moment. Slowed says that it is less because
+	// members answer each other late, Floored because the robot spares itself.
+	Now        int64       `json:"now"`
+	Slowed     bool        `json:"slowed"`
+	Floored    bool        `json:"floored"`
+	Interfaces []string    `json:"interfaces"` // none: all
+	OnlyWhen   []Condition `json:"only_when"`
+	Waits      string      `json:"waits,omitempty"` // why nothing is fetched now
+	// Measured are links in use since the node was started, as they were seen here.
+	Measured []LinkRate   `json:"measured"`
+	Faults   []PeerFaults `json:"faults"`
+}
+
+// A LinkRate is what was measured of a member's link: what it took, and what it sent.
+// 0 is not measured.
+type LinkRate struct {
+	Member string `json:"member"`
+	Up     int64  `json:"up"`
+	Down   int64  `json:"down"`
+}
+
+func (n *Node) transfer() Transfer {
+	c := n.cfg
+	out := Transfer{
+		Profile: cmp.Or(c.Profile, DefaultProfile),
+		MaxUp:   c.UploadBytesPerSec, MaxDown: c.DownloadBytesPerSec, MaxPeer: c.PeerBytesPerSec, Waits: n.lacks(),
+		Interfaces: append([]string{}, c.Interfaces...), OnlyWhen: append([]Condition{}, c.OnlyWhen...), Measured: []LinkRate{}, Faults: n.faults.list(),
+	}
+	out.Now, out.Slowed, out.Floored = n.exchange.Pace()
+	for _, r := range n.exchange.Rates() {
+		out.Measured = append(out.Measured, LinkRate{n.peerName(r.Peer), int64(r.Up), int64(r.Down)})
+	}
+	return out
+}
