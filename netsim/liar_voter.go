@@ -40,7 +40,7 @@ func signTwice(ctx context.Context, v *villain) error {
 }
 
 // heartbeats are the nodes' own, by profile.
-var heartbeats = map[string]time.Duration{"lan": time.Second, "mesh": 5 * time.Second, "local": 500 * time.Millisecond}
+var heartbeats = map[string]time.Duration{"lan": time.Second, "mesh": 5 * time.Second, "narrow": 20 * time.Second, "local": 500 * time.Millisecond}
 
 // hurry is how many times shorter a captured voter's patience is than that of honest
 // ones: when nobody leads, it is the first to ask for votes.

@@ -86,9 +86,11 @@ func features() (list string) {
 	return list
 }
 
-// course is through which stages the rollouts went.
+// course is through which stages the rollouts went. Going back is left out: it may be
+// over before anybody looks.
 func course(transcript []byte) []string {
-	return slices.Compact(stages.FindAllString(string(transcript), -1))
+	all := slices.DeleteFunc(stages.FindAllString(string(transcript), -1), func(s string) bool { return strings.Contains(s, ": reverting in ") })
+	return slices.Compact(all)
 }
 
 // transcript is the story, in the order of time, and the report on it. What a robot's

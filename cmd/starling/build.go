@@ -12,6 +12,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/api"
 )
 
@@ -20,6 +21,7 @@ type buildOptions struct {
 	version, component, run, notes, source, out, key, driver string
 	variants, from, fallbacks                                []string
 	counter, floor                                           uint64
+	plain                                                    bool
 }
 
 func (o *buildOptions) flags(cmd *cobra.Command) {
@@ -35,6 +37,7 @@ func (o *buildOptions) flags(cmd *cobra.Command) {
 	f.Uint64Var(&o.floor, "security-floor", 0, "the lowest counter that may run once this release is everywhere")
 	f.StringVar(&o.notes, "notes", "", "one line for people")
 	f.StringVar(&o.source, "source", "", "the revision that is built, for the provenance")
+	f.BoolVar(&o.plain, "plain", false, "store chunks uncompressed: a larger file, made in half the time; the release is the same")
 	f.StringVar(&o.key, "builder-key", "", "the builder's key `file` (default builder.key in the user's configuration, made at its first use)")
 }
 
@@ -42,12 +45,17 @@ func (c *cli) releaseBuild() *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
 		Use:   "build [PATH]",
-		Short: "Build a release of a directory into one .star file",
+		Short: "Build a release of a directory, tar file or OCI image into one .star file",
 		Long: `Build a release of what is at PATH for all robots, or of one --variant per kind of
 robot, and sign where it came from with the builder's key. It needs no swarm, no
-network and no owner's key. Equal trees give equal files.`,
+network and no owner's key. Equal trees give equal files.
+
+PATH is a directory, a file, a tar file (.tar, .tar.gz, .tgz, .tar.bz2, .tar.zst),
+or a container image as an OCI image layout, a directory or a tar file of one, such
+as "docker buildx build --output type=oci,dest=app.tar" writes. Of an image for
+several platforms, a variant takes that of its label platform=linux/arm64.`,
 		Example: `  starling release build ./build --version 1.5.0 -o nav-1.5.0.star
-  starling release build --variant mk1=./arm,model=mk1 --variant mk2=./x86,model=mk2 --version 1.5.0 -o nav-1.5.0.star
+  starling release build --variant mk1=./arm,model=mk1 --variant mk2=app.tar,platform=linux/amd64 --version 1.5.0 -o nav-1.5.0.star
   starling release build ./build --version 1.5.0 --counter 7 --run "bin/nav --safe" --fallback 1.4.2 -o nav-1.5.0.star`,
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: endless,
@@ -80,11 +88,16 @@ func (c *cli) build(ctx context.Context, args []string, o *buildOptions) (*manif
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings := warningsOf(spec)
+	warnings, err := warningsOf(spec)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, w := range warnings {
 		c.note("warning: %s", w)
 	}
-	rel, err := bundle.Build(ctx, *spec, key, o.out, nil)
+	p := c.progress("build " + o.component + " " + o.version)
+	rel, err := bundle.Build(ctx, *spec, key, o.out, p.tell)
+	p.done()
 	return rel, warnings, err
 }
 
@@ -110,6 +123,7 @@ func (o *buildOptions) form(args []string) (*bundle.Spec, error) {
 	}
 	spec := &bundle.Spec{
 		Component: o.component, Version: o.version, Counter: o.counter, From: o.from, SecurityFloor: o.floor, Notes: o.notes, Source: o.source,
+		Plain: o.plain,
 	}
 	switch {
 	case len(args) == 1 && len(o.variants) == 0:
@@ -158,7 +172,7 @@ func (o *buildOptions) parseVariant(text string) (bundle.VariantSpec, error) {
 
 func (o *buildOptions) variant(name, path, driver string, match map[string]string) bundle.VariantSpec {
 	v := bundle.VariantSpec{Name: name, Match: match, Path: path, Driver: driver, Run: strings.Fields(o.run)}
-	if len(v.Run) == 0 && driver == bundle.DefaultDriver {
+	if len(v.Run) == 0 && driver == bundle.DefaultDriver && !bundle.IsArchive(path) {
 		if info, err := os.Stat(filepath.Join(path, "run")); err == nil && info.Mode().IsRegular() {
 			v.Run = []string{"run"}
 		}
@@ -166,33 +180,72 @@ func (o *buildOptions) variant(name, path, driver string, match map[string]strin
 	return v
 }
 
-// warningsOf is what is odd in the trees, and in the spec.
-func warningsOf(s *bundle.Spec) []string {
+// warningsOf is what is odd in the trees, and in the spec. A run that is not told is
+// looked for in archives too, and added to the spec.
+func warningsOf(s *bundle.Spec) ([]string, error) {
 	out := []string{}
 	seen := map[string]bool{}
-	for _, v := range s.Variants {
+	for i := range s.Variants {
+		v := &s.Variants[i]
+		var packed *bundle.Found
+		if bundle.IsArchive(v.Path) {
+			var err error
+			if packed, err = bundle.Look(v.Path, v.Match[member.PlatformLabel]); err != nil {
+				return nil, fmt.Errorf("variant %s: %w", v.Name, err)
+			}
+			if len(v.Run) == 0 && v.Driver == bundle.DefaultDriver && packedMode(packed, "run") != 0 {
+				v.Run = []string{"run"}
+			}
+			out = append(out, packed.Warnings...)
+		}
 		switch {
 		case v.Driver != bundle.DefaultDriver:
 		case len(v.Run) == 0:
 			out = append(out, fmt.Sprintf("variant %s names no command to run (--run), so robots must know it from their configuration", v.Name))
-		case !filepath.IsAbs(v.Run[0]):
+		case filepath.IsAbs(v.Run[0]):
+		case packed != nil:
+			out = append(out, notExecutable(v.Path+":"+v.Run[0], packedMode(packed, v.Run[0]))...)
+		default:
 			out = append(out, notRunnable(filepath.Join(v.Path, v.Run[0]))...)
 		}
-		if !seen[v.Path] {
+		if packed == nil && !seen[v.Path] {
 			seen[v.Path] = true
 			out = append(out, bundle.Warnings(v.Path)...)
 		}
 	}
-	return out
+	return out, nil
+}
+
+// packedMode is the mode of a file or link in an archive, 0 if there is none. A link
+// counts as executable: where it leads may be said only by the whole image.
+func packedMode(f *bundle.Found, path string) os.FileMode {
+	for _, e := range f.Entries {
+		switch {
+		case e.Path != path:
+		case e.Kind == manifest.File:
+			return os.FileMode(e.Mode)
+		case e.Kind == manifest.Link:
+			return 0o755
+		}
+	}
+	return 0
 }
 
 // notRunnable says what keeps a command of an image from being started.
 func notRunnable(path string) []string {
 	info, err := os.Stat(path)
+	if err != nil {
+		return notExecutable(path, 0)
+	}
+	return notExecutable(path, info.Mode())
+}
+
+// notExecutable does so for a mode; 0 is that of nothing.
+func notExecutable(path string, mode os.FileMode) []string {
 	switch {
-	case err != nil:
+	case mode == 0:
 		return []string{fmt.Sprintf("%s: is to be run, and is not in the image", path)}
-	case info.Mode()&0o100 == 0:
+	case mode&0o100 == 0:
 		return []string{fmt.Sprintf("%s: is to be run, and is not executable (chmod +x)", path)}
 	}
 	return nil

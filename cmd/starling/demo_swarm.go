@@ -186,7 +186,7 @@ name: %[2]s
 join: %[3]s
 profile: local
 listen: {gossip: "127.0.0.1:0", bulk: "127.0.0.1:0", control: "127.0.0.1:0"}
-download: 2MiB
+transfer: {max_rate: {down: 2MiB}}
 components:
   app:
     grace: 1s

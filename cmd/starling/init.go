@@ -183,7 +183,7 @@ type linkOptions struct {
 }
 
 func (o *linkOptions) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.profile, "profile", "lan", "timers for the links, the same in the whole swarm: lan, mesh, or local for many nodes on one machine")
+	cmd.Flags().StringVar(&o.profile, "profile", "lan", "timers for the links, the same in the whole swarm: lan, mesh, narrow for radios below 1 Mbit/s, or local for many nodes on one machine")
 	cmd.Flags().StringVar(&o.listen, "listen", "", "listen at this `HOST` with the usual ports, or at HOST:0 with free ones (local: 127.0.0.1:0)")
 	cmd.Flags().StringVar(&o.advertise, "advertise", "", "the `HOST` that others reach this machine at, if it cannot find out")
 }
@@ -191,13 +191,13 @@ func (o *linkOptions) flags(cmd *cobra.Command) {
 // yaml is what the options are in a configuration file.
 func (o *linkOptions) yaml() (string, error) {
 	switch o.profile {
-	case "lan", "mesh":
+	case "lan", "mesh", "narrow":
 	case "local":
 		if o.listen == "" {
 			o.listen = "127.0.0.1:0"
 		}
 	default:
-		return "", usageError(fmt.Sprintf("--profile %q: want lan, mesh or local", o.profile))
+		return "", usageError(fmt.Sprintf("--profile %q: want lan, mesh, narrow or local", o.profile))
 	}
 	var b strings.Builder
 	if o.profile != "lan" {

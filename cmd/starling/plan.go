@@ -16,6 +16,7 @@ import (
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip/member"
+	"github.com/starling-swarm/starling/node"
 	"github.com/starling-swarm/starling/node/api"
 )
 
@@ -28,6 +29,8 @@ type prospect struct {
 	extract rollout.Extract
 	preview *rollout.Preview
 	away    []string // robots of it that this machine does not hear now
+	star    string   // the .star file with the images, while the agent does not have them
+	cost    cost
 }
 
 func (c *cli) rolloutPlan() *cobra.Command {
@@ -113,13 +116,14 @@ func (c *cli) prospect(ctx context.Context, v *view, name string, k *knobs) (*pr
 
 // rehearse makes the plan for a release that is not signed yet, and finds what is
 // wrong with it. Its extract must be made again when the release is signed.
-func rehearse(ctx context.Context, v *view, rel *manifest.Release, k *knobs) (*prospect, error) {
+// star is the file that it is in.
+func rehearse(ctx context.Context, v *view, rel *manifest.Release, star string, k *knobs) (*prospect, error) {
 	plan, err := k.plan(time.Now())
 	if err != nil {
 		return nil, err
 	}
 	plan.Swarm, plan.Component, plan.Release, plan.From = v.status.Swarm, rel.Component, rel.Ref(), v.active(rel.Component)
-	return check(ctx, v, &prospect{plan: plan, release: rel})
+	return check(ctx, v, &prospect{plan: plan, release: rel, star: star})
 }
 
 // readPlan opens a signed plan for this swarm, now.
@@ -169,7 +173,12 @@ func check(ctx context.Context, v *view, p *prospect) (*prospect, error) {
 	if err := fits(v, p); err != nil {
 		return nil, err
 	}
-	p.away, err = v.away(ctx, p.preview)
+	all, err := v.client.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.away = away(all, p.preview)
+	p.cost, err = p.costOf(ctx, v, all)
 	return p, err
 }
 
@@ -189,6 +198,7 @@ type planView struct {
 	Stages        []stageView   `json:"stages"`
 	Seconds       int64         `json:"earliest_seconds"`
 	Bytes         uint64        `json:"bytes"` // of all robots' images together
+	Cost          cost          `json:"cost"`
 	Warnings      []string      `json:"warnings"`
 }
 
@@ -210,7 +220,7 @@ func (p *prospect) view(v *view) *planView {
 	out := &planView{
 		Schema: "starling.plan/v1", Swarm: p.plan.Swarm, Component: p.plan.Component, Release: p.plan.Release.Version, From: p.plan.From.Version,
 		Plan: p.plan, Digest: p.plan.Seal().Digest().String(), Robots: p.preview.Robots, Canaries: names(p.preview.Canaries),
-		NotApplicable: names(p.preview.NotApplicable), BatchSize: p.preview.BatchSize, Stages: []stageView{}, Bytes: p.bytes(v),
+		NotApplicable: names(p.preview.NotApplicable), BatchSize: p.preview.BatchSize, Stages: []stageView{}, Bytes: p.bytes(v), Cost: p.cost,
 		Seconds: int64(p.preview.Earliest / time.Second), Warnings: p.warnings(v),
 	}
 	for _, s := range p.preview.Stages {
@@ -264,6 +274,11 @@ func (c *cli) sayPlan(v *view, p *prospect) {
 	for _, w := range p.warnings(v) {
 		c.say("%s %s", c.paint(yellow, "!"), w)
 	}
+	star := p.star
+	if star == "" {
+		star = p.plan.Component + "-" + p.plan.Release.Version + ".star"
+	}
+	c.sayCost(&p.cost, star)
 }
 
 // warnings are what an operator should know before signing, with names.
@@ -280,11 +295,7 @@ func (p *prospect) warnings(v *view) []string {
 }
 
 // away are the robots of a plan that this machine does not hear now.
-func (v *view) away(ctx context.Context, p *rollout.Preview) ([]string, error) {
-	all, err := v.client.Nodes(ctx)
-	if err != nil {
-		return nil, err
-	}
+func away(all *node.Nodes, p *rollout.Preview) []string {
 	in := member.Set(nil)
 	for _, st := range p.Stages {
 		for _, i := range st.Robots.All() {
@@ -297,7 +308,7 @@ func (v *view) away(ctx context.Context, p *rollout.Preview) ([]string, error) {
 			out = append(out, string(w.ID))
 		}
 	}
-	return out, nil
+	return out
 }
 
 // short is the first n names, and how many more.

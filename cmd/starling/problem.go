@@ -44,6 +44,7 @@ var causes = []struct {
 	{rollout.ErrImpossible, api.Usage, "change the plan's flags"},
 	{rollout.ErrExpired, api.Refused, "make a new plan: starling rollout plan"},
 	{manifest.ErrInvalid, api.Usage, "correct what it names and build again"},
+	{bundle.ErrPlatforms, api.Usage, "build one --variant per platform: --variant arm=PATH,platform=linux/arm64"},
 	{join.ErrInvite, api.Usage, "ask the operator for a new invite: starling invite"},
 	{canonical.ErrTooLarge, api.Usage, "look for the right file"},
 	{fs.ErrNotExist, api.Usage, "check the path"},

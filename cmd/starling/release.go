@@ -22,8 +22,8 @@ import (
 func (c *cli) releaseCommand() *cobra.Command {
 	sign := c.releaseSign()
 	sign.Aliases = []string{"publish"}
-	return group("release", "Build, sign, check, compare and list releases",
-		c.releaseBuild(), sign, c.releaseImport(), c.releaseVerify(), c.releaseLs(), c.releaseShow(), c.releaseDiff(), c.releasePack())
+	return group("release", "Build, sign, carry, check, compare and list releases",
+		c.releaseBuild(), sign, c.releaseImport(), c.releaseExport(), c.releaseRm(), c.releaseVerify(), c.releaseLs(), c.releaseShow(), c.releaseDiff(), c.releasePack())
 }
 
 func (c *cli) releaseSign() *cobra.Command {

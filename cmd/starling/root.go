@@ -24,6 +24,7 @@ type cli struct {
 	dir, addr  string
 	json       bool
 	quiet      bool
+	verbose    bool
 	noColor    bool
 	yes        bool
 	timeout    time.Duration
@@ -78,14 +79,15 @@ The way in:
 	f.StringVar(&c.addr, "addr", "", "the agent's socket, unix:PATH (default node/api.sock in the directory)")
 	f.BoolVar(&c.json, "json", false, "print JSON, errors too; its schema is stable")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "print no hints and no progress")
+	f.BoolVarP(&c.verbose, "verbose", "v", false, "print progress also where there is no terminal")
 	f.DurationVar(&c.timeout, "timeout", 0, "give up after this `time` (default 90s; waiting and watching: never)")
 	f.BoolVarP(&c.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&c.noColor, "no-color", false, "no colours, also with NO_COLOR or without a terminal")
 	f.StringVar(&c.passphrase, "passphrase-file", "", "`file` with the passphrase of the keys (default $STARLING_PASSPHRASE, or ask)")
 	root.AddCommand(
 		c.initCommand(), c.agentCommand(), c.inviteCommand(), c.joinCommand(), c.beginCommand(),
-		c.statusCommand(), c.nodeCommand(), c.gateCommand(),
-		c.releaseCommand(), c.reportCommand(), c.shipCommand(), c.rolloutCommand(), newDemoCommand(),
+		c.statusCommand(), c.nodeCommand(), c.gateCommand(), c.conditionCommand(),
+		c.releaseCommand(), c.storeCommand(), c.reportCommand(), c.shipCommand(), c.rolloutCommand(), newDemoCommand(),
 		c.watchCommand(), c.rollbackCommand(), c.haltCommand(),
 		c.versionCommand(), exitCodesCommand(),
 	)

@@ -72,7 +72,7 @@ func (c *cli) ship(ctx context.Context, args []string, o *buildOptions, k *knobs
 	if v.status.Order == nil {
 		return c.shipFirst(ctx, o)
 	}
-	p, err := rehearse(ctx, v, rel, k)
+	p, err := rehearse(ctx, v, rel, o.out, k)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,9 @@ func (c *cli) ship(ctx context.Context, args []string, o *buildOptions, k *knobs
 	if err := v.load(ctx); err != nil {
 		return err
 	}
-	if p, err = complete(ctx, v, p); err != nil { // the same plan, so the same robots
+	// The agent has the images now. The plan is the same, and so are the robots.
+	p.star = ""
+	if p, err = complete(ctx, v, p); err != nil {
 		return err
 	}
 	c.packFor(ctx, v, p)

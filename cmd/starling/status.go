@@ -103,6 +103,7 @@ func (c *cli) sayStatus(s *node.Status) {
 		rows = append(rows, []string{"here", text})
 	}
 	rows = append(rows, seedRows(s)...)
+	rows = append(rows, transferRows(&s.Transfer)...)
 	rows = append(rows, []string{"view of", seenWords(s)})
 	c.table(rows)
 }

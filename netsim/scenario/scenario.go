@@ -82,8 +82,8 @@ type World struct {
 	Routing string `yaml:"routing" default:"mesh" oneof:"none mesh star"`
 	// Hub is the machine in the middle of a star.
 	Hub string `yaml:"hub"`
-	// Profile sets the nodes' timers: lan, mesh or local.
-	Profile string `yaml:"profile" default:"lan" oneof:"lan mesh local"`
+	// Profile sets the nodes' timers: lan, mesh, narrow or local.
+	Profile string `yaml:"profile" default:"lan" oneof:"lan mesh narrow local"`
 	Voters  Voters `yaml:"voters"`
 	// Links are differences from what radios and places give.
 	Links []Link `yaml:"links"`
