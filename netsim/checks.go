@@ -49,6 +49,7 @@ type checks struct {
 	shipped []ship                       // oldest first
 	resumed map[uint64]bool              // rollouts that an operator has resumed
 	liars   map[string]bool              // machines that were ever in the wrong hands
+	met     map[*machine]time.Duration   // when a robot that asks last had a voter in reach
 	read    int                          // notes read so far
 }
 
@@ -56,6 +57,7 @@ func newChecks(w *World) *checks {
 	c := &checks{
 		w: w, asked: map[string]bool{}, count: map[string]int{}, orders: newOrders(), heights: map[*machine]height{}, reigns: leaderships{},
 		pasts: map[*payload]*past{}, plans: map[manifest.Digest]*shipped{}, resumed: map[uint64]bool{}, liars: map[string]bool{},
+		met:  map[*machine]time.Duration{},
 		live: live{late: streak{}}, ends: newEnds(),
 	}
 	for _, name := range w.scenario.Expect.Checked() {
@@ -191,6 +193,7 @@ func (c *checks) starts(p *payload, was standing, what install.Payload, wrong er
 func (c *checks) step() {
 	c.readNotes()
 	now := time.Since(Start)
+	c.meet(now)
 	c.report(c.leaders())
 	c.report(c.lingering(now))
 	c.report(c.atLast(now))

@@ -229,14 +229,10 @@ func (c *checks) alone(m *machine, v *node.View) string {
 		return ""
 	}
 	best := "reaches no voter"
-	for _, seat := range v.Electorate.Voters {
-		if seat.Member == v.Self || int(seat.Member) >= len(v.Roster.Members) {
-			continue
-		}
-		voter := c.w.machineNamed(string(v.Roster.Members[seat.Member].ID))
-		if voter == nil || !c.w.net.Reach(m.host.Index(), voter.host.Index()) || !c.w.net.Reach(voter.host.Index(), m.host.Index()) {
-			continue
-		}
+	if met, ok := c.met[m]; ok && time.Since(Start)-met <= metFresh {
+		return ""
+	}
+	for _, voter := range c.reached(m, v) {
 		u := voter.view()
 		if u == nil || !v.Pointer().Before(u.Pointer()) || time.Since(Start)-c.orders.since < ackFresh {
 			return "" // nil: a liar, or one that went down since
