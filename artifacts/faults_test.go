@@ -190,7 +190,7 @@ func TestLookSlowsTheSeed(t *testing.T) {
 		return pace.Look{Strain: pace.Strain{Probes: n, Trip: time.Second, Least: 10 * time.Millisecond}}
 	}
 	well := took(func() pace.Look { return pace.Look{} })
-	require.InDelta(t, took(nil).Seconds(), well.Seconds(), 1.5, "looking costs nothing")
+	require.InDelta(t, took(nil).Seconds(), well.Seconds(), 4, "looking costs nothing")
 	require.Greater(t, took(late), 2*well)
 	require.Greater(t, took(func() pace.Look { return pace.Look{Floor: true} }), 5*well)
 }
@@ -209,7 +209,7 @@ func TestPeerRate(t *testing.T) {
 		up := w.nodes[0].x.Rates()
 		require.Len(t, up, 1)
 		require.Equal(t, w.nodes[1].key, up[0].Peer)
-		require.InDelta(t, 200<<10, up[0].Up, 30<<10)
+		require.InDelta(t, 200<<10, up[0].Up, 60<<10)
 		down := w.nodes[1].x.Rates()
 		require.Len(t, down, 1)
 		require.InDelta(t, 250<<10, down[0].Down, 150<<10, "of the image, which compresses a little")

@@ -269,6 +269,9 @@ func (f *fetch) arrived(from envelope.Key, piece int) {
 	before := f.plan.Missing()
 	f.plan.Got(peerOf(from), piece, time.Now())
 	f.x.rates.got(from, f.plan.Rate(peerOf(from)))
+	if s := f.live[from]; s != nil { // whose turn is over; see turns
+		s.say(wire.Have{Pieces: []uint32{uint32(piece)}})
+	}
 	if f.plan.Missing() < before {
 		f.bytes += p.Bytes
 		f.x.cfg.Events(PieceVerified{Image: f.h.digest, Piece: piece, From: from})

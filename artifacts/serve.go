@@ -42,6 +42,7 @@ type server struct {
 	mu    sync.Mutex // guards the fields below
 	asks  []ask      // <= maxAsks; the first is being sent
 	asked time.Time  // when an ask came or ended last
+	sent  []sent     // <= schedule.PerPeer
 	gone  bool       // evicted is closed
 
 	// The writer's.
@@ -92,6 +93,7 @@ func (x *Exchange) serve(ctx context.Context, s Stream, peer envelope.Key) error
 	defer h.subscribe(v.wake)()
 	h.join(v, hello.Have)
 	defer h.part(v)
+	defer v.giveBack()
 	if err := v.run(ctx, r); err != nil {
 		return fmt.Errorf("serve %s: %w", peer.Short(), err)
 	}
@@ -143,6 +145,7 @@ func (v *server) read(r *wire.Reader) error {
 		}
 		switch f := f.(type) {
 		case wire.Have:
+			v.took(f.Pieces)
 			v.h.offer(func(o *schedule.Offers) { o.Has(p, f.Pieces) })
 		case wire.Lost:
 			v.h.offer(func(o *schedule.Offers) { o.Lacks(p, f.Pieces) })

@@ -131,7 +131,7 @@ func asLost(pieces []uint32) wire.Frame { return wire.Lost{Pieces: pieces} }
 // is new, for a piece may take long.
 func (v *server) piece(ctx context.Context, a ask) error {
 	end, err := v.turn(ctx)
-	defer end()
+	defer func() { end() }()
 	if err != nil {
 		return err
 	}
@@ -168,6 +168,8 @@ func (v *server) piece(ctx context.Context, a ask) error {
 		}
 	}
 	v.x.rates.sent(v.peer, bytes, time.Since(began))
+	v.await(a.Piece, end)
+	end = func() {} // it is the receiver who ends it
 	return v.end(wire.Sent{Piece: a.Piece})
 }
 

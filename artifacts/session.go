@@ -29,8 +29,9 @@ type session struct {
 
 	useful  bool // the peer has the image; run's
 	stalled bool // it was given up because nothing came that was owed; the fetch's
-	// seed says that the peer offers: it alone wants to know what is here. Whoever else
-	// fetches from here hears of that on its own stream.
+	// seed says that the peer offers: it alone wants to know all that is here. Whoever
+	// else sends is told only what came from it; if it fetches from here, it hears the
+	// rest on its own stream.
 	seed atomic.Bool
 	news chan struct{} // depth 1: what is here has changed, or seed
 
@@ -55,7 +56,7 @@ var errFalseHave = errors.New("artifacts: the peer does not send what it says it
 func newSession(f *fetch, k envelope.Key, now time.Time, end func()) *session {
 	return &session{
 		f: f, peer: k, began: now, fails: f.tries[k].fails, end: end,
-		news: make(chan struct{}, 1), out: make(chan wire.Frame, 3*schedule.PerPeer), owed: map[int]manifest.Bitmap{},
+		news: make(chan struct{}, 1), out: make(chan wire.Frame, 4*schedule.PerPeer), owed: map[int]manifest.Bitmap{},
 	}
 }
 

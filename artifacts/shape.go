@@ -60,7 +60,9 @@ func (p *shaper) refresh() {
 	p.s.Look(now, l)
 }
 
-// wait returns when n bytes of a class may go to a peer, or ctx's error.
+// wait returns when n bytes of a class may go to a peer, or ctx's error: at once if they
+// may not go before ctx's deadline. What does not go costs nothing, or members that ask
+// again and again for what comes too late would keep everybody waiting for ever.
 func (p *shaper) wait(ctx context.Context, c pace.Class, peer string, n int) error {
 	if p.free {
 		return nil
@@ -71,14 +73,25 @@ func (p *shaper) wait(ctx context.Context, c pace.Class, peer string, n int) err
 	if d <= 0 {
 		return ctx.Err()
 	}
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
+		p.give(c, peer, n)
+		return context.DeadlineExceeded
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
+		p.give(c, peer, n)
 		return ctx.Err()
 	}
+}
+
+func (p *shaper) give(c pace.Class, peer string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.s.Give(c, peer, n)
 }
 
 func (p *shaper) forget(peer string) {

@@ -8,12 +8,17 @@ import (
 
 // Pieces that are sent one after the other arrive sooner, on average, than pieces sent
 // side by side, and can be passed on sooner. So the streams take turns: maxTurns
-// pieces are begun at a time. A turn lasts for one piece, or for turnTime: whoever
-// receives slowly does not hold up the others. The last of MaxServed streams waits
-// for four seconds at most, less than schedule.MinPatience.
+// pieces are on their way at a time. More than one, because word that a piece has
+// arrived takes a while, and a receiver that others send to as well leaves a part of
+// our link free. A turn lasts until the receiver has the piece: that it was written says
+// little, for the buffers on the way hold several. It lasts for longTurn at most, and
+// less if many wait: whoever receives slowly does not hold up the others. The last of
+// MaxServed streams waits for allTurns at most, less than schedule.MinPatience.
 const (
-	maxTurns = 2
-	turnTime = 125 * time.Millisecond
+	maxTurns  = 4
+	longTurn  = time.Second
+	shortTurn = 125 * time.Millisecond
+	allTurns  = 4 * time.Second
 )
 
 // turns hands turns out in the order in which they were asked for.
@@ -26,13 +31,14 @@ type turns struct {
 // A turn is one stream's.
 type turn struct {
 	come  chan struct{} // closed when the turn has come
+	asked time.Time     // set once
 	timer *time.Timer   // set then; turns.mu guards it
 	over  bool          // turns.mu guards it
 }
 
 // ask queues for a turn. end must be called, whether it comes or not.
 func (t *turns) ask() (come <-chan struct{}, end func()) {
-	my := &turn{come: make(chan struct{})}
+	my := &turn{come: make(chan struct{}), asked: time.Now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.queue = append(t.queue, my)
@@ -63,7 +69,17 @@ func (t *turns) next() {
 		first := t.queue[0]
 		t.queue = slices.Delete(t.queue, 0, 1)
 		t.taken++
-		first.timer = time.AfterFunc(turnTime, func() { t.end(first) })
+		first.timer = time.AfterFunc(t.lasts(), func() { t.end(first) })
 		close(first.come)
 	}
+}
+
+// lasts is how long a turn may last that begins now, so that none of those who wait does
+// so for longer than allTurns.
+func (t *turns) lasts() time.Duration {
+	d := longTurn
+	for i, q := range t.queue {
+		d = min(d, (allTurns-time.Since(q.asked))/time.Duration(i/maxTurns+1))
+	}
+	return max(d, shortTurn)
 }

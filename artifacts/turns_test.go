@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/starling-swarm/starling/artifacts/schedule"
 )
 
 func TestTurns(t *testing.T) {
@@ -20,28 +22,50 @@ func TestTurns(t *testing.T) {
 				return false
 			}
 		}
+		var first [maxTurns]func()
+		for i := range first {
+			var c <-chan struct{}
+			c, first[i] = all.ask()
+			require.True(t, came(c))
+		}
 		a, endA := all.ask()
-		b, _ := all.ask()
+		b, endB := all.ask()
 		c, endC := all.ask()
+		require.Equal(t, []bool{false, false, false}, []bool{came(a), came(b), came(c)})
+		first[0]()
+		first[0]()
+		require.Equal(t, []bool{true, false, false}, []bool{came(a), came(b), came(c)}, "who waits the longest is next")
+		endB() // has given up waiting
+		require.False(t, came(c))
+		endA()
+		require.True(t, came(c))
+		require.False(t, came(b))
 		d, endD := all.ask()
-		e, endE := all.ask()
-		require.Equal(t, []bool{true, true, false, false, false}, []bool{came(a), came(b), came(c), came(d), came(e)})
-		endA()
-		endA()
-		require.Equal(t, []bool{true, false, false}, []bool{came(c), came(d), came(e)}, "who waits the longest is next")
-		endD() // has given up waiting
-		require.False(t, came(e))
-		endC()
-		require.True(t, came(e))
+		time.Sleep(longTurn - time.Millisecond)
 		require.False(t, came(d))
-		f, endF := all.ask()
-		time.Sleep(turnTime - time.Millisecond)
-		require.False(t, came(f))
 		time.Sleep(2 * time.Millisecond)
-		require.True(t, came(f), "a turn that lasts too long is over")
-		endE()
-		endF()
+		require.True(t, came(d), "a turn that lasts too long is over")
+		for _, end := range append(first[:], endC, endD) {
+			end()
+		}
 		require.Zero(t, all.taken)
 		require.Empty(t, all.queue)
+	})
+}
+
+func TestTurnsAreShorterIfManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all turns
+		var last <-chan struct{}
+		began := time.Now()
+		for range MaxServed {
+			last, _ = all.ask() // nobody ever ends a turn
+		}
+		<-last
+		require.LessOrEqual(t, time.Since(began), allTurns)
+		time.Sleep(longTurn)
+		synctest.Wait()
+		require.Zero(t, all.taken)
+		require.Less(t, allTurns, schedule.MinPatience)
 	})
 }

@@ -120,8 +120,11 @@ func (t *tree) openTar(real string) error {
 func (t *tree) fill(a *archive, names map[string]*packed) error {
 	for p := range names {
 		for i := strings.LastIndexByte(p, '/'); i > 0; i = strings.LastIndexByte(p[:i], '/') {
-			if names[p[:i]] == nil {
+			switch dir := names[p[:i]]; {
+			case dir == nil:
 				names[p[:i]] = &packed{mode: fs.ModeDir | 0o755}
+			case !dir.mode.IsDir():
+				return fmt.Errorf("image %s: %q is in %q, which is a %s there; pack the tree again from a directory", t.path, p, p[:i], kindName(dir.mode))
 			}
 		}
 	}
@@ -170,8 +173,12 @@ func (a *archive) unpack(r *io.SectionReader) (*io.SectionReader, error) {
 		return nil, err
 	}
 	n, err := io.Copy(f, u)
-	if err != nil {
+	var full *fs.PathError // of the copy, whose name says where it is
+	if errors.As(err, &full) {
 		return nil, fmt.Errorf("unpack it to %s (another place: TMPDIR): %w", os.TempDir(), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("it is packed, and cut off or damaged (%w); copy or pack it again", err)
 	}
 	return io.NewSectionReader(f, 0, n), nil
 }

@@ -136,6 +136,11 @@ func TestTarRefuses(t *testing.T) {
 		want string
 	}{
 		"cut":             {appTar(t)[:200<<10], "no whole tar file"},
+		"cut between":     {packTar(t, named{"a", "x", 0}, named{"b", "y", 0})[:1024], "its end is missing"},
+		"cut, zeros":      {packTar(t, named{"a", string(make([]byte, 512)), 0})[:1024], "its end is missing"},
+		"nothing":         {nil, "its end is missing"},
+		"packed and cut":  {gzipped(t, appTar(t))[:1<<10], "cut off or damaged"},
+		"within a file":   {packTar(t, named{"run", "x", 0}, named{"run/x", "y", 0}), `"run/x" is in "run", which is a file there`},
 		"climbs out":      {packTar(t, named{"../a", "x", 0}), "leads out of the image"},
 		"link out":        {packTar(t, named{"a", "->../b", 0}), "leaves the image"},
 		"absolute link":   {packTar(t, named{"a", "->/etc/passwd", 0}), "leaves the image"},
@@ -283,6 +288,26 @@ func TestDamagedLayer(t *testing.T) {
 	_, err := imageOf(t, l.write(t))
 	require.ErrorIs(t, err, manifest.ErrDigest)
 	require.ErrorContains(t, err, "layer 2 of 4")
+}
+
+// What is there and no file is not replaced by the bundle.
+func TestOutIsAFile(t *testing.T) {
+	s := bundle.Spec{Component: "app", Version: "1.0", Counter: 1, Variants: []bundle.VariantSpec{{Name: "all", Path: writeFile(t, "run", []byte("x"))}}}
+	_, err := bundle.Build(t.Context(), s, builder, os.DevNull, nil)
+	require.ErrorContains(t, err, "is there and no file")
+}
+
+// A blob that is not there is missed by name.
+func TestMissingLayer(t *testing.T) {
+	l := layout(t, "")
+	for p, data := range l {
+		if bytes.HasPrefix(data, []byte("\x1f\x8b")) {
+			delete(l, p)
+		}
+	}
+	_, err := imageOf(t, l.write(t))
+	require.ErrorContains(t, err, "is not in the image")
+	require.ErrorContains(t, err, "copy the image again")
 }
 
 func TestLook(t *testing.T) {

@@ -154,6 +154,9 @@ func (b *build) take(k *block) error {
 
 // open lists all paths before a byte is read, so that what is wrong is said soon.
 func (b *build) open(spec Spec, out string) error {
+	if info, err := os.Stat(out); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("build release: %s is there and no file; name a file: -o FILE.star", out) // a device would be replaced
+	}
 	for _, v := range spec.Variants {
 		if b.images[v.imageKey()] != nil {
 			continue

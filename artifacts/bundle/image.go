@@ -147,6 +147,10 @@ func cleanTarget(p, raw string) (string, error) {
 
 func kindName(mode fs.FileMode) string {
 	switch {
+	case mode.IsRegular():
+		return "file"
+	case mode&fs.ModeSymlink != 0:
+		return "link"
 	case mode&fs.ModeNamedPipe != 0:
 		return "named pipe"
 	case mode&fs.ModeSocket != 0:

@@ -128,7 +128,7 @@ func (d *descriptor) open(open blobs) (*io.SectionReader, error) {
 	}
 	b, err := open(path.Join("blobs", "sha256", hex))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("blob %s is not in the image (%v); copy the image again", want.Short(), err)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, io.NewSectionReader(b, 0, b.Size())); err != nil {

@@ -31,25 +31,50 @@ type layer struct {
 func readTar(r *io.SectionReader, below map[string]*packed) (*layer, error) {
 	l := &layer{names: map[string]*packed{}}
 	at := io.NewSectionReader(r, 0, r.Size()) // a Seeker: contents are passed over
+	end := int64(0)                           // of what was read
 	for tr := tar.NewReader(at); ; {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if err == io.EOF && below == nil {
+			return l, ended(r, end)
+		}
+		if err == io.EOF { // of a layer the digest says whether it is whole
 			return l, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("it is no whole tar file: %w", err)
 		}
-		if h.Typeflag == tar.TypeXGlobalHeader { // git archive writes one
-			continue
-		}
 		offset, err := at.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, err
+		}
+		end = offset
+		if h.Typeflag == tar.TypeXGlobalHeader { // git archive writes one
+			continue
+		}
+		if h.Typeflag == tar.TypeReg { // others have a size at most, and no bytes
+			end += h.Size
 		}
 		if err := l.add(h, io.NewSectionReader(r, offset, h.Size), below); err != nil {
 			return nil, fmt.Errorf("%q: %w", h.Name, err)
 		}
 	}
+}
+
+// tarBlock is what all in a tar file is a multiple of, in bytes.
+const tarBlock = 512
+
+// ended looks for the block of zeros that ends a tar file whose last name ends at end:
+// one that was cut off between two names has none, and is read without complaint.
+func ended(r io.ReaderAt, end int64) error {
+	var block [tarBlock]byte
+	n, err := r.ReadAt(block[:], (end+tarBlock-1)/tarBlock*tarBlock)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if n < len(block) || block != [tarBlock]byte{} {
+		return errors.New("it is no whole tar file: its end is missing; copy or pack it again")
+	}
+	return nil
 }
 
 // add takes in one name, whose bytes are body.

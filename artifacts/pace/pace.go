@@ -98,6 +98,20 @@ func (s *Shaper) Take(now time.Time, class Class, peer string, n int) (wait time
 	return max(wait, b.take(now, n))
 }
 
+// Give puts back what Take took for bytes that do not go after all.
+func (s *Shaper) Give(class Class, peer string, n int) {
+	s.node.give(n)
+	switch class {
+	case Manifest:
+		s.manifests.give(n)
+	case Bulk:
+		s.bulk -= int64(n)
+		if b := s.peers[peer]; b != nil {
+			b.give(n)
+		}
+	}
+}
+
 // Step is how many of n bytes of bulk to take at a time: an eighth of a second's worth,
 // or all if nothing is limited.
 func (s *Shaper) Step(n int) int {
@@ -162,6 +176,8 @@ func (b *bucket) set(rate int64) {
 	}
 	b.tokens = min(b.tokens, b.burst())
 }
+
+func (b *bucket) give(n int) { b.tokens = min(b.burst(), b.tokens+float64(n)) }
 
 func (b *bucket) take(now time.Time, n int) time.Duration {
 	if b.rate == 0 {

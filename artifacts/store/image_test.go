@@ -249,3 +249,33 @@ func TestFullKeepsOtherErrors(t *testing.T) {
 	require.Equal(t, error(syscall.EIO), full(syscall.EIO))
 	require.ErrorIs(t, full(syscall.EDQUOT), ErrFull)
 }
+
+// TestReadOnlyOfWhatWasCutOff opens for reading what a power cut left of a write, and of a
+// removal, whose journal went first.
+func TestReadOnlyOfWhatWasCutOff(t *testing.T) {
+	sample := storetest.NewSample(2)
+	s := newSlot(t)
+	rw := openSlot(t, s, sample.Manifest)
+	require.NoError(t, rw.WriteChunk(0, sample.Chunk(0)))
+	require.NoError(t, rw.Flush())
+	require.NoError(t, rw.Close())
+	cfg := Config{Dir: s.dir, Journal: s.journal, Manifest: sample.Manifest, ReadOnly: true}
+	ro, err := Open(cfg)
+	require.NoError(t, err)
+	require.True(t, ro.HasChunk(0))
+	missing, _ := ro.Missing()
+	require.Equal(t, len(sample.Manifest.Chunks)-1, missing)
+	require.NoError(t, ro.Close())
+
+	require.NoError(t, os.Remove(s.journal))
+	for _, e := range sample.Manifest.Entries {
+		if e.Bytes > 0 {
+			require.NoError(t, os.Remove(filepath.Join(s.dir, e.Path)))
+		}
+	}
+	ro, err = Open(cfg)
+	require.NoError(t, err)
+	missing, _ = ro.Missing()
+	require.Equal(t, len(sample.Manifest.Chunks), missing)
+	require.NoError(t, ro.Close())
+}

@@ -61,14 +61,24 @@ func open(cfg Config, s seam) (*Image, error) {
 	return i, nil
 }
 
-// attach takes a tree as it is.
+// attach takes a tree as it is. What was cut off while it was written or removed is not
+// taken for whole: a peer that was promised what is not here leaves us out.
 func (i *Image) attach() error {
 	i.holdAll()
 	if i.journal == "" {
 		return nil
 	}
 	saved, err := loadJournal(i.journal)
-	i.sealed = err == nil && saved.image == i.digest && saved.sealed
+	known := err == nil && saved.isFor(i.digest, len(i.m.Chunks))
+	if i.sealed = known && saved.sealed; i.sealed {
+		return nil
+	}
+	lost := i.inspect()
+	for n := range i.m.Chunks {
+		if lost.Has(n) || known && !saved.held.Has(n) {
+			i.ledger.drop(n)
+		}
+	}
 	return nil
 }
 

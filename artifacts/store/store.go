@@ -90,7 +90,8 @@ type Config struct {
 	Log *slog.Logger
 	// ReadOnly promises that nothing is ever written: for a sealed slot that
 	// runs, or an operator's image that is only served. Every chunk counts as
-	// held until a read proves otherwise.
+	// held until a read proves otherwise, but for those that Journal, if it is set,
+	// says are missing, and those of files that are not there.
 	ReadOnly bool
 }
 

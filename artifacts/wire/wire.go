@@ -4,7 +4,8 @@
 // and says Hello: which image, which pieces it has. The robot that serves answers
 // with its own Hello, and tells of further pieces with Have, and with Lost of pieces
 // that turned out damaged. The fetcher tells the same to a seed, which counts
-// copies; others need not hear it. The fetcher sends Ask for a piece and gets its
+// copies; others hear from it only what they have sent it, for then it is the turn of the
+// next. The fetcher sends Ask for a piece and gets its
 // missing chunks as Data. Each Ask is ended by exactly one Sent or Refuse; Cancel
 // asks for the end to come soon. A piece is not asked for again before its end. A
 // seed sends Offer: "this piece is yours to ask for". Who fetches from across a cut
