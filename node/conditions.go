@@ -36,7 +36,7 @@ const conditionPace = time.Second
 const waitsPrefix = "waits with fetching: "
 
 // errConditions ends a fetch whose conditions hold no longer.
-var errConditions = errors.New("node: the conditions of transfer.only_when do not hold any more")
+var errConditions = errors.New("node: the conditions of transfer do not hold any more")
 
 // conditions are what must hold, and what the application last said. It is safe for
 // concurrent use.
@@ -82,7 +82,7 @@ func (c *conditions) heard(name Condition, now time.Time) (w word, ok bool) {
 // lacks says which conditions do not hold; empty is none. closed is why a gate is
 // closed, empty if all are open.
 func (c *conditions) lacks(now time.Time, closed string) string {
-	var out []string
+	var out, unsaid []string
 	for _, name := range c.need {
 		w, known := c.heard(name, now)
 		switch {
@@ -91,9 +91,12 @@ func (c *conditions) lacks(now time.Time, closed string) string {
 		case name == Idle || w.holds && known:
 		case known:
 			out = append(out, "not "+string(name))
-		default:
-			out = append(out, "nobody says that it is "+string(name))
+		case !slices.Contains(unsaid, string(name)):
+			unsaid = append(unsaid, string(name))
 		}
+	}
+	if len(unsaid) > 0 { // short, for a report has room for member.MaxReason bytes
+		out = append(out, "nobody says that it is "+strings.Join(unsaid, " or "))
 	}
 	return strings.Join(out, ", ")
 }
@@ -110,16 +113,31 @@ func (n *Node) closedGate() string {
 
 // lacks says why no image may be fetched now; empty if one may.
 func (n *Node) lacks() string {
+	var out []string
+	if why := n.ways.lacks(); why != "" {
+		out = append(out, why)
+	}
+	if why := n.unmet(); why != "" {
+		out = append(out, why)
+	}
+	return strings.Join(out, ", ")
+}
+
+// unmet says which of the conditions do not hold, so that the robot spares itself.
+func (n *Node) unmet() string {
 	if len(n.conditions.need) == 0 {
 		return ""
 	}
 	return n.conditions.lacks(time.Now(), n.closedGate())
 }
 
+// mayWait reports whether there is anything by which a fetch may have to wait.
+func (n *Node) mayWait() bool { return len(n.conditions.need) > 0 || len(n.ways.names) > 0 }
+
 // underConditions runs fetch while the conditions hold, and again when they hold again:
 // what came is kept. Its errors are fetch's and ctx's.
 func (r *robot) underConditions(ctx context.Context, fetch func(context.Context) error) error {
-	if len(r.n.conditions.need) == 0 {
+	if !r.n.mayWait() {
 		return fetch(ctx)
 	}
 	for {
@@ -224,7 +242,7 @@ func (n *Node) Conditions() *Conditions {
 	now, closed, lacks := time.Now(), n.closedGate(), n.lacks()
 	out := &Conditions{Schema: ConditionsSchema, Hold: lacks == "", Text: lacks}
 	switch {
-	case len(n.conditions.need) == 0:
+	case lacks == "" && len(n.conditions.need) == 0:
 		out.Text = "transfer.only_when is empty: images are fetched at any time"
 	case lacks == "":
 		out.Text = "images are fetched when there are any"

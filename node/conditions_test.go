@@ -29,7 +29,7 @@ func TestWhatConditionsLack(t *testing.T) {
 		"the word has expired":  {[]Condition{Still}, map[Condition]bool{Still: true}, "", later, "nobody says that it is still"},
 		"a gate is closed":      {[]Condition{Idle}, nil, "app: in the air", now, "not idle (app: in the air)"},
 		"all gates are open":    {[]Condition{Idle}, nil, "", now, ""},
-		"several are not there": {[]Condition{Charging, Still, Idle}, nil, "app: x", now, "nobody says that it is charging, nobody says that it is still, not idle (app: x)"},
+		"several are not there": {[]Condition{Charging, Still, Idle}, nil, "app: x", now, "not idle (app: x), nobody says that it is charging or still"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := newConditions(tt.need)
@@ -78,6 +78,26 @@ func TestARobotWaitsUntilItCharges(t *testing.T) {
 	require.Equal(t, member.Good.String(), m.Status().Here[0].Result)
 }
 
+// A robot that may not fetch takes what it is given on a stick, though it waits already;
+// a whole image needs no condition.
+func TestAStickNeedsNoCondition(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t, 4, "1.0.0")
+	s.noCanary = true
+	s.wait("1.0.0", s.all("1.0.0"))
+	m := s.again(3, func(c *Config) { c.OnlyWhen, c.Interfaces = []Condition{Charging}, []string{"wlan77"} })
+	star := filepath.Join(s.dir, "1.1.0.star")
+	rel := s.build("1.1.0", star)
+	s.publish(rel, star)
+	s.rollOut(rel)
+	why := waitsPrefix + "no interface wlan77 with an address is here, nobody says that it is charging"
+	s.wait("the robot waits", func() bool { return len(m.Status().Here) == 1 && m.Status().Here[0].Reason == why })
+	_, err := m.Import(s.ctx, star)
+	require.NoError(t, err)
+	s.wait("1.1.0 everywhere", s.all("1.1.0"))
+	require.NotEmpty(t, m.Status().Transfer.Waits)
+}
+
 // again starts robot i anew with another configuration, and waits until it takes part.
 func (s *swarm) again(i int, change func(*Config)) *member0 {
 	m := s.robots[i]
@@ -92,7 +112,7 @@ func (s *swarm) again(i int, change func(*Config)) *member0 {
 // A fetch ends when a condition does not hold any more, and is begun again when it does.
 func TestAFetchIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &robot{n: &Node{wake: newBroadcast(), telling: make(chan struct{}, 1)}}
+		r := &robot{n: &Node{wake: newBroadcast(), telling: make(chan struct{}, 1), ways: newWays(nil)}}
 		var err error
 		r.n.conditions, err = newConditions([]Condition{Still})
 		require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 type Exporting struct {
 	*bundle.Export
 	opened []*store.Image
+	lent   []func() // give the images back
 }
 
 // Export makes a bundle of a release from the images that are here, in slots or beside
@@ -44,6 +45,7 @@ func (n *Node) Export(ctx context.Context, component, version string) (*Exportin
 	images := map[manifest.Digest]bundle.Held{}
 	var without []string
 	for _, variant := range rel.Variants {
+		e.lent = append(e.lent, n.stock.lent.lend(variant.Manifest))
 		img, err := n.readable(variant.Manifest)
 		if errors.Is(err, ErrNoImage) {
 			without = append(without, variant.Name)
@@ -56,7 +58,7 @@ func (n *Node) Export(ctx context.Context, component, version string) (*Exportin
 		images[variant.Manifest] = img
 	}
 	if len(without) > 0 {
-		return nil, errors.Join(fmt.Errorf("%w: %s, variants %s: a bundle has all; export it where it was imported", ErrNoImage, called(rel), strings.Join(without, ", ")), e.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s, variants %s: a bundle has all, and whole; wait if one is being fetched, or export it where it was imported", ErrNoImage, called(rel), strings.Join(without, ", ")), e.Close())
 	}
 	if e.Export, err = bundle.NewExport(doc, provenance, v.Trust.Bundle().Encode(), images); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -83,5 +85,9 @@ func (e *Exporting) Close() error {
 	for _, img := range e.opened {
 		errs = append(errs, img.Close())
 	}
+	for _, done := range e.lent {
+		done()
+	}
+	e.lent = nil
 	return errors.Join(errs...)
 }

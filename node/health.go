@@ -72,10 +72,10 @@ func (n *Node) answerReport(_ context.Context, peer envelope.Key, request []byte
 
 // heard keeps a verified report and hands it to the leader's machine. What matters
 // for a gate is passed on to the other voters when it comes from the robot itself,
-// for it may reach only one of them.
-func (n *Node) heard(h *member.Health, sealed []byte, firstHand bool) {
+// for it may reach only one of them. It reports whether it was news.
+func (n *Node) heard(h *member.Health, sealed []byte, firstHand bool) bool {
 	if !n.health.merge(h, sealed) {
-		return
+		return false
 	}
 	n.changed()
 	n.turns.heard(h)
@@ -96,6 +96,7 @@ func (n *Node) heard(h *member.Health, sealed []byte, firstHand bool) {
 		default: // the robot says it again
 		}
 	}
+	return true
 }
 
 // report says how this robot is: at each change, and now and then.
@@ -106,7 +107,7 @@ func (n *Node) report(ctx context.Context) error {
 		n.log.Error("start not counted; the clock must do", "err", err)
 	}
 	boot := randomUint64()
-	sequence := boots << 32
+	sequence, round := boots<<32, 0
 	tick := time.NewTimer(0)
 	defer tick.Stop()
 	g, ctx := errgroup.WithContext(ctx)
@@ -123,6 +124,8 @@ func (n *Node) report(ctx context.Context) error {
 			n.push(ctx, g, reportProtocol, sealed)
 			continue
 		}
+		round++
+		n.turnTeller(round)
 		for _, r := range n.robots {
 			sequence++
 			n.sequence.Store(sequence) // before the report is made: see order.Armed.Sequence

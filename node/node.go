@@ -127,6 +127,7 @@ type Node struct {
 	wants     chan wanted   // documents to gather; of depth 64, a full one drops
 	catchups  catchups
 	faults    faults
+	asking    asking
 	accused   accused
 	turns     turns
 	sequence  atomic.Uint64 // of the last health report

@@ -18,7 +18,8 @@ import (
 // PacksSchema is the schema of Packs.
 const PacksSchema = "starling.packs/v1"
 
-// newPack begins the names of folders beside images in which packs are made.
+// newPack begins the names of folders beside images in which packs are made, and of
+// images that are being removed: the next start removes what is left of both.
 const newPack = "pack-"
 
 // ErrNoImage is returned for an image that this node does not serve: import its .star

@@ -12,6 +12,7 @@ import (
 	"github.com/starling-swarm/starling/artifacts/canonical"
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/p2p"
+	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip/member"
 )
 
@@ -21,15 +22,20 @@ import (
 // robot tells one voter, and the voter passes on what many have told it in one message.
 //
 // A voter in the wrong hands may keep reports to itself. Then robots seem silent, which
-// lets nobody advance; after a while they tell another voter. A failure is told to all,
-// also in a crowd.
+// lets nobody advance; after a while they tell another voter: soon while a rollout is
+// open, for who is silent for long then counts as failed. A failure is told to all, also
+// in a crowd.
 
 const (
 	// crowd is how many members a swarm has before its robots tell one voter only. A
 	// host keeps some hundred connections, see maxPeers.
 	crowd = 64
-	// passTurn is after how many reports a robot tells another voter.
+	// passTurn is after how many rounds of reports a robot tells another voter, and
+	// openTurn the same while a rollout is open: two voters of seven in the wrong hands
+	// keep it silent for four rounds, minutes on the slowest links. A new voter costs a
+	// handshake, which is little beside the images.
 	passTurn = 16
+	openTurn = 2
 	// passShare of the time between two reports a voter waits for more to pass on.
 	passShare = 16
 	// maxTogether bounds the reports in one message.
@@ -63,7 +69,7 @@ func decodeReports(data []byte) (*reports, error) {
 }
 
 // passing is what a voter has to pass on: of each robot and component the last it told.
-// Only members' reports get here, so the roster bounds it.
+// Only news of members gets here, so the roster and member.MaxComponents bound it.
 type passing struct {
 	some chan struct{} // of depth 1: there is something
 
@@ -124,14 +130,27 @@ func (n *Node) tellSwarm(ctx context.Context, g *errgroup.Group, h *member.Healt
 	case v.Votes():
 		n.passing.add(h, sealed)
 	case v.Electorate != nil: // before that nobody decides
-		if h.Sequence%passTurn == 0 {
-			n.passTo.Add(1)
-		}
 		g.TryGo(func() error {
 			n.tellOne(ctx, g, v, sealed)
 			return nil
 		})
 	}
+}
+
+// turnTeller makes this robot tell another voter in some rounds. It goes by rounds, for
+// all its components turn together: else each could come upon the same voters always.
+func (n *Node) turnTeller(round int) {
+	if round%turnAfter(n.keeper.View().Order) == 0 {
+		n.passTo.Add(1)
+	}
+}
+
+// turnAfter is after how many rounds of reports a robot tells another voter.
+func turnAfter(o *order.Order) int {
+	if o != nil && o.Rollout != nil && !o.Rollout.Status.Final() {
+		return openTurn
+	}
+	return passTurn
 }
 
 // tellOne gives a report to one voter that answers. Robots begin at different ones.
@@ -169,10 +188,11 @@ func (n *Node) answerReports(_ context.Context, peer envelope.Key, request []byt
 			errs = append(errs, err)
 			continue
 		}
-		if v.keyOf(h.Robot) == peer {
+		// What is no news is not passed on: old reports, however often they are said
+		// again, and components beyond those that a robot can have.
+		if n.heard(h, sealed, false) && v.keyOf(h.Robot) == peer {
 			n.passing.add(h, sealed)
 		}
-		n.heard(h, sealed, false)
 	}
 	if len(errs) == len(r.Sealed) {
 		return nil, errors.Join(errs...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
@@ -66,16 +67,28 @@ func (n *Node) importImage(ctx context.Context, b *bundle.Bundle, d manifest.Dig
 	if err := os.MkdirAll(n.dir.path("images"), 0o700); err != nil {
 		return err
 	}
-	if held := n.stock.at(d); held != nil && held.Complete() {
-		return nil // it is served; a chunk found damaged would be missing
-	}
 	dir, journal := n.imagePaths(d)
+	_, err = os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) { // deleted by hand perhaps: what is said of it is not true
+		err = errors.Join(n.stock.swap(d, seeded{}), clearFile(journal))
+	}
+	if err != nil {
+		return err
+	}
+	if held := n.stock.at(d); held != nil && held.Sealed() {
+		return nil // it is served; a chunk found damaged would have broken the seal
+	}
 	img, err := store.Open(store.Config{Dir: dir, Journal: journal, Manifest: m, Log: n.log})
 	if err != nil {
 		return err
 	}
 	if err := fill(ctx, dir, img, m, b, n.cfg.ReserveBytes); err != nil {
-		return errors.Join(err, img.Close())
+		_, missing := img.Missing()
+		err = errors.Join(err, img.Close())
+		if missing == m.Bytes() && missing > 0 { // refused before the first byte: an empty one would be called damaged
+			err = errors.Join(err, n.removeImage(d))
+		}
+		return err
 	}
 	if err := img.Close(); err != nil {
 		return err

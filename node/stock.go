@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/store"
 	"github.com/starling-swarm/starling/node/join"
@@ -21,8 +22,17 @@ type stock struct {
 	turn chan struct{} // holds one token, taken by whoever adds or removes images
 	came chan struct{} // of depth 1: an image was added
 
-	mu   sync.Mutex // guards held; not held across I/O
-	held map[manifest.Digest]seeded
+	lent lent
+
+	mu    sync.Mutex // guards all below; not held across I/O
+	held  map[manifest.Digest]seeded
+	waits []*waiter // fetches, in the order in which they began
+}
+
+// A waiter is told when an image is served here.
+type waiter struct {
+	image manifest.Digest
+	tell  func() // does not block
 }
 
 // A seeded image is served until release is called.
@@ -42,6 +52,31 @@ func (s *stock) take(ctx context.Context) (done func(), err error) {
 		return func() { <-s.turn }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+// watch calls tell whenever the image with this digest is added, until done is called.
+func (s *stock) watch(d manifest.Digest, tell func()) (done func()) {
+	w := &waiter{d, tell}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits = append(s.waits, w)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.waits = slices.DeleteFunc(s.waits, func(o *waiter) bool { return o == w })
+	}
+}
+
+// tell calls those who watch for an image.
+func (s *stock) tell(d manifest.Digest) {
+	s.mu.Lock()
+	all := slices.Clone(s.waits)
+	s.mu.Unlock()
+	for _, w := range all {
+		if w.image == d {
+			w.tell()
+		}
 	}
 }
 
@@ -95,6 +130,7 @@ func (n *Node) seed(d manifest.Digest) error {
 	if err := n.stock.swap(d, seeded{img, n.exchange.Hold(img)}); err != nil {
 		return err
 	}
+	n.stock.tell(d)
 	select {
 	case n.stock.came <- struct{}{}:
 	default:
@@ -151,8 +187,8 @@ func (n *Node) resumeSeeds(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range unfinished {
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove an unfinished pack: %w", err)
+		if err := store.Remove(dir); err != nil {
+			return fmt.Errorf("remove what was left half made, or half removed: %w", err)
 		}
 	}
 	for _, d := range images {
@@ -167,6 +203,13 @@ func (n *Node) resumeSeeds(ctx context.Context) error {
 // calls it has the turn.
 func (n *Node) removeImage(d manifest.Digest) error {
 	dir, journal := n.imagePaths(d)
-	// The journal goes first: without it what is left of the tree vouches for nothing.
-	return errors.Join(n.stock.swap(d, seeded{}), clearFile(journal), store.Remove(dir))
+	if err := errors.Join(n.stock.swap(d, seeded{}), clearFile(journal)); err != nil {
+		return err
+	}
+	// The tree goes in one step: half of one would be served as the whole after a crash.
+	gone := n.dir.path("images", newPack+d.String())
+	if err := errors.Join(store.Remove(gone), os.Rename(dir, gone), durable.SyncDir(n.dir.path("images"))); err != nil {
+		return err
+	}
+	return store.Remove(gone)
 }

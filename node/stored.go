@@ -10,6 +10,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/store"
+	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/node/join"
 	"github.com/starling-swarm/starling/node/update"
 )
@@ -61,8 +62,15 @@ func (n *Node) Stored() (*StoreView, error) {
 		return nil, err
 	}
 	uses, needs := n.uses(v)
+	unknown := n.unknown(v.Order)
 	for _, d := range images {
 		s := StoredImage{Image: d, Releases: append([]string{}, uses[d]...), Served: n.stock.at(d) != nil, Needed: needs[d].why, must: needs[d].must}
+		if len(uses[d]) == 0 {
+			s.Needed = unknown
+		}
+		if n.stock.lent.has(d) && !s.must {
+			s.Needed, s.must = "being exported", true
+		}
 		s.Pack = len(uses[d]) > 0 && strings.HasPrefix(uses[d][0], packWord)
 		dir, _ := n.imagePaths(d)
 		info, err := os.Stat(dir)
@@ -179,16 +187,44 @@ func (n *Node) whyNeeded(v *View, rel *manifest.Release) need {
 		return need{}
 	case rel.Counter > c.Active.Counter:
 		return need{why: "newer than what is active"}
-	}
-	if active := n.releases.get(n.docs, c.Active.Digest); active != nil {
-		if slices.ContainsFunc(active.Fallbacks, func(f manifest.Ref) bool { return f.Digest == d }) {
-			return need{why: "a fallback of what is active"}
-		}
+	case n.mayGoBack(c.Active, d):
+		return need{why: "a fallback of what is active"}
+	case o.Rollout != nil && !o.Rollout.Status.Final() && o.Rollout.Component == rel.Component && n.mayGoBack(o.Rollout.Release, d):
+		return need{why: "a fallback of what the swarm goes to"}
 	}
 	if n.isStone(v, c.Active, d) {
 		return need{why: "a stepping stone to what is active"}
 	}
 	return need{}
+}
+
+// mayGoBack reports whether d is a fallback of a release; of one whose document is not
+// here everything is.
+func (n *Node) mayGoBack(from manifest.Ref, d manifest.Digest) bool {
+	rel := n.releases.get(n.docs, from.Digest)
+	return rel == nil || slices.ContainsFunc(rel.Fallbacks, func(f manifest.Ref) bool { return f.Digest == d })
+}
+
+// unknown says which release of the order has no document here, empty if all have: then
+// nobody here can tell whether an image is of that release. It is asked for.
+func (n *Node) unknown(o *order.Order) (why string) {
+	if o == nil {
+		return ""
+	}
+	var refs []manifest.Ref
+	for _, c := range o.Components {
+		refs = append(refs, c.Active, c.Previous)
+	}
+	if r := o.Rollout; r != nil && !r.Status.Final() {
+		refs = append(refs, r.Release, r.From)
+	}
+	for _, r := range refs {
+		if _, err := n.docs.get(join.ReleaseDocument, r.Digest); !r.Digest.IsZero() && err != nil {
+			n.want(join.ReleaseDocument, r.Digest)
+			why = "maybe of release " + r.Digest.Short() + ", whose document is not here"
+		}
+	}
+	return why
 }
 
 // inSlot reports whether a slot of this robot has the whole image: it is served from

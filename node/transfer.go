@@ -48,7 +48,7 @@ func (n *Node) serveImages(ctx context.Context, s *p2p.Stream) {
 // look is how the members fare, for the pace of images. What gossip has sent since the
 // last look is taken out of what images may use.
 func (n *Node) look() pace.Look {
-	l := pace.Look{Floor: n.lacks() != ""}
+	l := pace.Look{Floor: n.unmet() != ""}
 	if !n.taking() {
 		return l
 	}
@@ -66,9 +66,15 @@ func (n *Node) charge(bytes int) {
 	_ = n.exchange.Wait(context.Background(), pace.Control, bytes)
 }
 
-// paced makes an answer wait for its turn among documents.
+// paced makes an answer wait for its turn among documents, and for those before it that
+// the same member asked for: whoever asks for many keeps nobody else waiting.
 func (n *Node) paced(answer func(context.Context, envelope.Key, []byte) ([]byte, error)) func(context.Context, envelope.Key, []byte) ([]byte, error) {
 	return func(ctx context.Context, peer envelope.Key, request []byte) ([]byte, error) {
+		done, err := n.asking.take(ctx, peer)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		data, err := answer(ctx, peer, request)
 		if err == nil {
 			err = n.exchange.Wait(ctx, pace.Manifest, len(data))

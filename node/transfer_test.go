@@ -60,6 +60,9 @@ func TestImagesKeepToTheirInterfaces(t *testing.T) {
 		_, err = x.Read(make([]byte, 1))
 	}
 	require.Error(t, err, "it does not serve either")
+	require.Equal(t, "no interface wlan77 with an address is here", bad.Status().Transfer.Waits)
+	require.Equal(t, Conditions{Schema: ConditionsSchema, Text: bad.Status().Transfer.Waits, All: bad.Conditions().All}, *bad.Conditions())
+	require.Empty(t, good.Status().Transfer.Waits)
 	x, err = peers{good.Node}.Open(t.Context(), s.op.key())
 	require.NoError(t, err)
 	require.NoError(t, x.Reset())

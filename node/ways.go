@@ -41,6 +41,20 @@ func interfaceAddrs(name string) ([]netip.Addr, error) {
 	return out, nil
 }
 
+// lacks says that none of the interfaces is there with an address; empty is that one
+// is, or that all may be used.
+func (w *ways) lacks() string {
+	for _, name := range w.names {
+		if have, err := w.addrs(name); err == nil && len(have) > 0 {
+			return ""
+		}
+	}
+	if len(w.names) == 0 {
+		return ""
+	}
+	return "no interface " + strings.Join(w.names, " or ") + " with an address is here"
+}
+
 // allow returns nil if images may use a connection whose end here is local.
 func (w *ways) allow(local net.Addr) error {
 	if len(w.names) == 0 {

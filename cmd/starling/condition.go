@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/starling-swarm/starling/node"
+	"github.com/starling-swarm/starling/node/install"
 )
 
 func (c *cli) conditionCommand() *cobra.Command {
@@ -40,14 +41,17 @@ transfer.only_when holds; idle is the gate's (starling gate).`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := parseSpan(life)
-			if err != nil || d <= 0 {
+			if err != nil || d <= 0 || d > install.MaxLease {
 				return usageError(fmt.Sprintf("--for %q: want a time such as 1m, at most a day", life))
 			}
 			q := node.ConditionsRequest{Words: map[node.Condition]bool{}, Seconds: d.Seconds()}
 			for _, a := range args {
 				name, word, _ := strings.Cut(a, "=")
-				if word != "yes" && word != "no" {
-					return usageError(fmt.Sprintf("%q: want NAME=yes or NAME=no", a))
+				if name == "" || word != "yes" && word != "no" {
+					return usageError(fmt.Sprintf("%q: want charging=yes, charging=no, still=yes or still=no", a))
+				}
+				if _, twice := q.Words[node.Condition(name)]; twice {
+					return usageError(fmt.Sprintf("%s is said twice: say it once", name))
 				}
 				q.Words[node.Condition(name)] = word == "yes"
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/node"
+	"github.com/starling-swarm/starling/node/api"
 )
 
 // exported is what release export did.
@@ -43,7 +44,10 @@ larger than the one that was built.`,
 		Args:        cobra.ExactArgs(1),
 		Annotations: endless,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			comp, version := splitRelease(args[0], component)
+			comp, version, err := releaseArg(args[0], component)
+			if err != nil {
+				return err
+			}
 			if out == "" {
 				out = comp + "-" + version + ".star"
 			}
@@ -58,6 +62,9 @@ larger than the one that was built.`,
 				return cl.Export(cmd.Context(), comp, version, f, p.tell)
 			}, x.check(cmd.Context()))
 			p.done()
+			if err != nil && cmd.Context().Err() != nil {
+				return ended(cmd.Context(), "the export was interrupted: %s is as it was", out)
+			}
 			if err != nil {
 				return err
 			}
@@ -111,7 +118,10 @@ func (x *exported) check(ctx context.Context) func(path string) error {
 // replaceFile writes a file through fill and looks at it with check before it takes
 // path's place: what was there stays until then.
 func replaceFile(path string, fill func(*os.File) error, check func(path string) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return problem(api.Usage, "name a file: -o FILE.star", "%s is there and no file", path) // a device would be replaced
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*") // to be seen, should it be left
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

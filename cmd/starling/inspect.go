@@ -98,7 +98,10 @@ func (c *cli) releaseShow() *cobra.Command {
 				return err
 			}
 			defer v.close()
-			comp, version := splitRelease(args[0], component)
+			comp, version, err := releaseArg(args[0], component)
+			if err != nil {
+				return err
+			}
 			l, err := v.find(comp, version)
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/canonical"
@@ -48,6 +49,7 @@ var causes = []struct {
 	{join.ErrInvite, api.Usage, "ask the operator for a new invite: starling invite"},
 	{canonical.ErrTooLarge, api.Usage, "look for the right file"},
 	{fs.ErrNotExist, api.Usage, "check the path"},
+	{syscall.ENOSPC, api.Failed, "make room on the disk, or write to another"},
 	{fs.ErrPermission, api.Failed, "check who owns it"},
 }
 

@@ -149,7 +149,10 @@ members keep what they have, and an import brings it back.`,
 				return err
 			}
 			defer cl.Close()
-			comp, version := splitRelease(args[0], component)
+			comp, version, err := releaseArg(args[0], component)
+			if err != nil {
+				return err
+			}
 			out, err := cl.RemoveRelease(cmd.Context(), comp, version)
 			if err != nil {
 				return err

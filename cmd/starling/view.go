@@ -131,6 +131,15 @@ func splitRelease(name, component string) (string, string) {
 	return component, name
 }
 
+// releaseArg is splitRelease of what a person wrote, who may have written nonsense.
+func releaseArg(name, component string) (comp, version string, err error) {
+	comp, version = splitRelease(name, component)
+	if comp == "" || version == "" || strings.Contains(version, "/") || comp == "." || comp == ".." || version == "." || version == ".." {
+		return "", "", problem(api.Usage, "starling release ls", "%q names no release: want VERSION, or COMPONENT/VERSION", name)
+	}
+	return comp, version, nil
+}
+
 // find returns a listed release by component and version.
 func (v *view) find(component, version string) (trust.Listed, error) {
 	l, ok := v.trust.Release(component, version)

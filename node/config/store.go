@@ -41,7 +41,7 @@ func (m *Mark) UnmarshalText(text []byte) error {
 	}
 	if share, ok := strings.CutSuffix(s, "%"); ok {
 		f, err := strconv.ParseFloat(strings.TrimSpace(share), 64)
-		if err != nil || f <= 0 || f > 100 {
+		if err != nil || !(f >= 0.1 && f <= 100) { // nor NaN
 			return fmt.Errorf("%q is no share of a disk: write 85%%", text)
 		}
 		*m = Mark{Permille: int(f * 10)}

@@ -21,6 +21,8 @@ func TestStore(t *testing.T) {
 		"upside down":  {"store: {high: 1GiB, low: 2GiB}", Store{}, "low must be below high"},
 		"low off":      {"store: {low: off}", Store{}, "low cannot be off"},
 		"no share":     {"store: {high: 120%}", Store{}, "no share of a disk"},
+		"no number":    {"store: {high: NaN%}", Store{}, "no share of a disk"},
+		"too little":   {"store: {high: 0.05%}", Store{}, "no share of a disk"},
 		"no size":      {"store: {high: much}", Store{}, "a size such as 20GiB"},
 		"unknown keys": {"store: {hihg: 90%}", Store{}, "hihg"},
 	} {
