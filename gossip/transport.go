@@ -251,6 +251,7 @@ type stream struct {
 	t      *transport
 	theirs bool
 	left   atomic.Int64
+	head   streamHead
 	life   *time.Timer // set under t.mu before the stream is handed out
 }
 
@@ -265,6 +266,9 @@ func (s *stream) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b[:min(int64(len(b)), left)])
 	s.left.Add(-int64(n))
 	s.t.count.receivedBytes.Add(uint64(n))
+	if harm := s.head.read(b[:n]); harm != nil {
+		return 0, harm
+	}
 	return n, err
 }
 
@@ -288,13 +292,4 @@ func literal(addr string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("gossip: %q is not an IP address with a port", addr)
 	}
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
-}
-
-// oldPadding reports whether a packet claims memberlist's encryption of version 0, which
-// no node here sends. The byte that says so is not authenticated, and memberlist v0.7.0
-// takes the last byte of such a packet for the length of a padding without looking: one
-// flipped bit would end the node. Before it stand 244, a length, and the label.
-func oldPadding(b []byte) bool {
-	const labelled = 244
-	return len(b) > 2 && b[0] == labelled && len(b) > 2+int(b[1]) && b[2+int(b[1])] == 0
 }
