@@ -4,7 +4,8 @@
 // A Shaper has a token bucket for the node, one for each peer, and one for manifests.
 // What the node says to decide and to be seen (control) never waits, but is taken out
 // of the node's bucket, so that bulk waits for it. Manifests and other documents wait
-// only for each other. Bulk waits for all. A Governor halves bulk when members answer
+// only for those before them, not for their own length: one that is long would come too
+// late for whoever asked, however often. Bulk waits for all. A Governor halves bulk when members answer
 // probes late, or memberlist finds this node itself late, and lets it recover slowly:
 // additive increase, multiplicative decrease, as TCP does.
 //
@@ -83,7 +84,9 @@ func (s *Shaper) Take(now time.Time, class Class, peer string, n int) (wait time
 	case Control:
 		return 0
 	case Manifest:
-		return s.manifests.take(now, n)
+		wait = s.manifests.take(now, 0)
+		s.manifests.take(now, n)
+		return wait
 	}
 	s.bulk += int64(n)
 	if s.limits.Peer == 0 {
