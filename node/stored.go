@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -151,19 +152,9 @@ func (n *Node) knownReleases() []*manifest.Release {
 		}
 	}
 	slices.SortFunc(out, func(a, b *manifest.Release) int {
-		return firstOf(strings.Compare(a.Component, b.Component), int(int64(a.Counter)-int64(b.Counter)), strings.Compare(a.Digest().String(), b.Digest().String()))
+		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.Counter, b.Counter), cmp.Compare(a.Digest().String(), b.Digest().String()))
 	})
 	return out
-}
-
-// firstOf is the first that is not zero, for comparisons by several keys.
-func firstOf(all ...int) int {
-	for _, c := range all {
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
 }
 
 // whyNeeded says who needs a release, as far as the order tells.
