@@ -73,7 +73,7 @@ type Controller struct {
 	since  time.Time          // when the first report worth observing came; zero is none
 	polled time.Time          // when an advance was last tried
 	moved  time.Time          // when the state last changed
-	due    bool               // a checkpoint is wanted: for a snapshot, or as no voter signs the order's time
+	due    bool               // a checkpoint is wanted: for a snapshot, or as voters may not sign the order
 
 	// baseTime is State.Time when the local time was baseAt: the swarm's time runs
 	// on from there, while it is within MaxAheadSeconds of the local one.
@@ -118,8 +118,13 @@ func (c *Controller) Step(now time.Time, e Event) []Decision {
 
 // changed takes a newer state.
 func (c *Controller) changed(now time.Time, s *State) {
-	if c.state != nil && s.OrderIndex > c.state.OrderIndex {
+	switch {
+	case c.state == nil:
+		c.due = s.Index > s.OrderIndex && s.live()
+	case s.OrderIndex > c.state.OrderIndex:
 		c.due = false
+	case s.heals(c.state):
+		c.due = true
 	}
 	if local := now.Unix(); s.Time > c.clock(now) && s.Time <= local+MaxAheadSeconds {
 		c.baseTime, c.baseAt = s.Time, now
@@ -152,9 +157,9 @@ func (c *Controller) propose(now time.Time, d Decision) Decision {
 }
 
 // live reports whether there is a rollout to watch.
-func (c *Controller) live() bool {
-	return c.state != nil && c.state.Rollout != nil && !c.state.Rollout.Status.Final()
-}
+func (c *Controller) live() bool { return c.state != nil && c.state.live() }
+
+func (s *State) live() bool { return s.Rollout != nil && !s.Rollout.Status.Final() }
 
 // observe proposes the reports worth observing, once the first has waited a moment
 // for others.

@@ -154,6 +154,48 @@ func TestControllerBounds(t *testing.T) {
 	require.Equal(t, KindCheckpoint, out[len(out)-1].Kind)
 }
 
+// TestControllerMendsWhatWasLeftOut: the rollout holds by two failures of a batch, and
+// the third is observed after that. Voters that knew of it refuse the order of the hold,
+// and the order does not change any more: a checkpoint makes another that they sign. A
+// leader that follows makes one in any case.
+func TestControllerMendsWhatWasLeftOut(t *testing.T) {
+	g := newRig(t, 20, 4, 1)
+	g.release("1.0.0", 1)
+	require.NoError(t, g.apply(g.startOf("1.0.0")))
+	for g.state.Rollout.Stage != order.Wave {
+		require.NoError(t, g.observe(g.commits(700, members(g.state.Rollout.Opened)...)...))
+		g.pass(700)
+		require.NoError(t, g.advance())
+	}
+	open := members(g.state.Rollout.Open)
+	require.GreaterOrEqual(t, len(open), 3)
+	fails := func(i member.Index) []byte {
+		return g.health(i, func(h *member.Health) { h.Phase, h.Result, h.Reason = member.Reverted, member.Failed, "broken" })
+	}
+	c, at := NewController(), time.Unix(g.now, 0)
+	checkpoints := func(c *Controller) (n int) {
+		for _, d := range c.Step(at, StateChanged{g.state.Clone()}) {
+			if d.Kind == KindCheckpoint {
+				n++
+			}
+		}
+		return n
+	}
+	require.Zero(t, checkpoints(c))
+	require.NoError(t, g.observe(fails(open[0]), fails(open[1])))
+	require.Equal(t, order.Held, g.state.Rollout.Status)
+	require.Equal(t, g.state.Index, g.state.OrderIndex)
+	require.Zero(t, checkpoints(c), "the order has changed anyway")
+
+	require.NoError(t, g.observe(fails(open[2])))
+	require.Less(t, g.state.OrderIndex, g.state.Index, "nothing changed for robots")
+	require.Equal(t, 1, checkpoints(c))
+	require.Equal(t, 1, checkpoints(NewController()), "the next leader")
+	require.NoError(t, g.apply(&Decision{Kind: KindCheckpoint}))
+	require.Zero(t, checkpoints(c))
+	require.Zero(t, checkpoints(NewController()))
+}
+
 // TestControllerTime: a leader whose clock is a little behind goes on from the
 // swarm's time, so that no second is lost or counted twice.
 func TestControllerTime(t *testing.T) {

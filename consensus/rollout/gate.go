@@ -102,7 +102,9 @@ func (s *State) mayRevert() bool {
 //
 // Failures within the limit pass. A robot that committed and then fell silent can
 // not fail a gate, but counts as if it had when the gate asks whether it may
-// pass. One that left after its commit is not waited for, unless all did.
+// pass. One that left after its commit is not waited for, unless all did; nor is one
+// that left on its trial, unless nobody kept the release: an image that shuts robots
+// down in good order looks like dusk.
 func (s *State) mayPass(g gate) string {
 	r := s.Rollout
 	bad := minus(s.those(g.cohort, failed, lost), r.Excused)
@@ -133,6 +135,8 @@ func (s *State) mayPass(g gate) string {
 		return fmt.Sprintf("%s: no robot of variant %s has run it for %d s", g.name, missing, g.SoakSeconds)
 	case good.Count() > 0 && soaked.Count() == 0 && !subset(good, r.Excused):
 		return fmt.Sprintf("%s: all %d that committed have left before %d s", g.name, good.Count(), g.SoakSeconds)
+	case good.Count() == 0 && len(s.leftOnTrial(g)) > 0:
+		return fmt.Sprintf("%s: nobody has kept it yet, and %s left on trial", g.name, robots(s.leftOnTrial(g)))
 	case sum < g.ExposureSeconds && !subset(g.cohort, r.Excused):
 		return fmt.Sprintf("%s: %d of %d robot-seconds", g.name, sum, g.ExposureSeconds)
 	}
@@ -174,4 +178,17 @@ func (s *State) lacksEvidence() bool {
 	g := r.gateOf(r.Stage, r.Wave)
 	good := s.those(intersect(g.cohort, r.Opened), committed, silent)
 	return s.exposure(good) < g.ExposureSeconds || (g.canary && r.unproven(g.cohort, good) != "")
+}
+
+// leftOnTrial are robots of a gate's cohort that said goodbye while they tried the
+// release, and are not excused.
+func (s *State) leftOnTrial(g gate) member.Set {
+	var out member.Set
+	for _, i := range members(minus(intersect(g.cohort, s.Rollout.Opened), s.Rollout.Excused)) {
+		at, found := s.Rollout.record(i)
+		if rec := s.Rollout.Records; found && rec[at].Leaving && rec[at].Phase == member.Trial && s.standing(i) == deferred {
+			out = out.With(int(i))
+		}
+	}
+	return norm(out)
 }

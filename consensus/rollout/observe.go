@@ -77,6 +77,18 @@ func (s *State) Lacks(h *member.Health) bool {
 	return st == lost || (fails && st != failed)
 }
 
+// heals reports whether s has observed what an older state lacked: see Lacks. A voter
+// that holds it never signs the order of that state. If what was observed does not
+// change the order, nobody would ever sign one again: it takes a checkpoint.
+func (s *State) heals(older *State) bool {
+	if !s.live() || !older.live() || s.Rollout.ID != older.Rollout.ID {
+		return false
+	}
+	opened := older.Rollout.Opened
+	return len(minus(s.those(opened, failed), older.those(opened, failed))) > 0 ||
+		len(minus(older.those(opened, lost), s.those(opened, lost))) > 0
+}
+
 // merge takes a report that concerns the rollout into the robot's record.
 func (s *State) merge(h *member.Health) {
 	r := s.Rollout
