@@ -232,6 +232,11 @@ func (c *checks) alone(m *machine, v *node.View) string {
 	if met, ok := c.met[m]; ok && time.Since(Start)-met <= metFresh {
 		return ""
 	}
+	for _, voter := range c.voters(v) {
+		if voter.alive() == nil && voter.wasOn(metFresh) {
+			return ""
+		}
+	}
 	for _, voter := range c.reached(m, v) {
 		u := voter.view()
 		if u == nil || !v.Pointer().Before(u.Pointer()) || time.Since(Start)-c.orders.since < ackFresh {

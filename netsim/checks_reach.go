@@ -8,17 +8,27 @@ import (
 )
 
 // metFresh is how long ago a robot that moves may have parted from the voter that let
-// it switch: so long a word may be on its way where the air is full.
+// it switch, or that voter may have lost its power: so long a word may be on its way
+// where the air is full.
 const metFresh = 5 * time.Second
 
-// reached are the voters but m itself that m and they reach each other.
-func (c *checks) reached(m *machine, v *node.View) (list []*machine) {
+// voters are the machines of the voters that a view names, but its own.
+func (c *checks) voters(v *node.View) (list []*machine) {
 	for _, seat := range v.Electorate.Voters {
 		if seat.Member == v.Self || int(seat.Member) >= len(v.Roster.Members) {
 			continue
 		}
-		voter := c.w.machineNamed(string(v.Roster.Members[seat.Member].ID))
-		if voter != nil && c.w.net.Reach(m.host.Index(), voter.host.Index()) && c.w.net.Reach(voter.host.Index(), m.host.Index()) {
+		if voter := c.w.machineNamed(string(v.Roster.Members[seat.Member].ID)); voter != nil {
+			list = append(list, voter)
+		}
+	}
+	return list
+}
+
+// reached are the voters but m itself that m and they reach each other.
+func (c *checks) reached(m *machine, v *node.View) (list []*machine) {
+	for _, voter := range c.voters(v) {
+		if c.w.net.Reach(m.host.Index(), voter.host.Index()) && c.w.net.Reach(voter.host.Index(), m.host.Index()) {
 			list = append(list, voter)
 		}
 	}

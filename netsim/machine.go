@@ -27,9 +27,10 @@ type machine struct {
 	disk   *disk.Disk    // nil if its files are the host's own
 
 	mu   sync.Mutex
-	life *life // guarded by mu: nil while the machine is off
-	last *life // guarded by mu: the life before, until it has ended
-	born int   // guarded by mu: lives so far
+	life *life     // guarded by mu: nil while the machine is off
+	last *life     // guarded by mu: the life before, until it has ended
+	born int       // guarded by mu: lives so far
+	lost time.Time // guarded by mu: when it last lost its power, or was switched off
 }
 
 // A life is one run of a node.
@@ -88,6 +89,9 @@ func (m *machine) crash() bool {
 	m.mu.Lock()
 	l := m.life
 	m.life = nil
+	if l != nil {
+		m.lost = time.Now()
+	}
 	m.mu.Unlock()
 	if l == nil {
 		return false
@@ -121,6 +125,13 @@ func (m *machine) alive() *life {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.life
+}
+
+// wasOn reports whether the machine is on, or was a moment ago.
+func (m *machine) wasOn(moment time.Duration) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life != nil || (!m.lost.IsZero() && time.Since(m.lost) <= moment)
 }
 
 // stays reports whether the machine is on and has not said goodbye.
