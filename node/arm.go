@@ -34,12 +34,22 @@ var errNotNow = errors.New("not now")
 // a deferred robot is left out of its batch.
 const armRounds = 4
 
-// arm asks the voters whether this robot may switch now. An order reaches everybody
+// errLeaving says that this robot is being switched off.
+var errLeaving = errors.New("being switched off: it has said goodbye, and switches when it is back")
+
+// arm asks the voters whether this robot may switch now. One that has said goodbye may
+// not: nobody would hear how its trial went. An order reaches everybody
 // within a moment, but not all at once: while this node or a voter is behind, it asks
 // again.
 func (n *Node) arm(ctx context.Context, component string, release manifest.Ref, empty bool) error {
 	for round := 1; ; round++ {
+		if n.leaving.Load() {
+			return errLeaving
+		}
 		err := n.askToArm(ctx, component, release, empty)
+		if err == nil && n.leaving.Load() {
+			return errLeaving
+		}
 		if !errors.Is(err, errBehind) || round == armRounds {
 			return err
 		}

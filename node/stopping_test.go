@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/node/halt"
 	"github.com/starling-swarm/starling/node/join"
@@ -44,6 +45,7 @@ func TestAHaltIsPassedOn(t *testing.T) {
 }
 
 // A robot that says goodbye is seen as one that left, and its last report says so.
+// It does not switch any more.
 func TestGoodbyeReachesTheOthers(t *testing.T) {
 	s := newSwarm(t, 2)
 	s.wait("two robots", func() bool { return s.robots[0].taking() && s.robots[1].taking() })
@@ -61,6 +63,7 @@ func TestGoodbyeReachesTheOthers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second) // gossip alone may take 10
 	defer cancel()
 	require.NoError(t, s.robots[1].Leave(ctx))
+	require.ErrorIs(t, s.robots[1].arm(ctx, "app", manifest.Ref{}, false), errLeaving)
 	s.wait("r02 has left", func() bool {
 		g, ok := s.op.gossip.Lookup(gone)
 		h, _, heard := s.op.health.newest(gone, "app")
