@@ -32,11 +32,15 @@ const (
 	// Strikes is how many wrong chunks end the dealings with a peer.
 	Strikes = 2
 	// Starve is how long a fetch may have nothing to ask of anybody before it asks
-	// a seed for what the seed did not offer, unless SetStarve says otherwise.
-	Starve = time.Second
+	// a seed for what the seed did not offer, unless SetStarve says otherwise. Among
+	// others who fetch it is twice that, and twice as long after each piece that it
+	// had so, maxHunger times at most.
+	Starve    = time.Second
+	maxHunger = 3
 	// MinPatience and MaxPatience bound how long a peer that was asked may be
 	// silent before its pieces are asked of others. It doubles each time, for on a
-	// slow link, or in a long queue, a healthy peer is silent too.
+	// slow link, or in a long queue, a healthy peer is silent too; and it is twice
+	// the longest silence that ended lately, whoever's: see lulls.
 	MinPatience = 5 * time.Second
 	MaxPatience = time.Minute
 	// handover is how many times over an idle peer could have sent a piece before
@@ -82,6 +86,8 @@ type Fetch struct {
 	idle    time.Time // since when only starving asks were possible, if any; zero while others are
 	left    time.Time // since when there was only what is left to mates, if it is so
 	now     time.Time // of the last Next
+	hunger  int       // how many pieces were had by starving since others could be asked; <= maxHunger
+	lulls   lulls
 }
 
 // A flight is a piece that is asked for.
@@ -107,6 +113,7 @@ type source struct {
 	stalls  int       // how often it kept silent; forgiven one by one
 	rate    float64   // bytes per second, smoothed; 0 is unknown
 	heard   time.Time // when bytes last came from it
+	owes    time.Time // since when it is silent, while it is busy
 	landed  time.Time // when a piece last came from it
 }
 
@@ -151,17 +158,18 @@ func (f *Fetch) Idle(now time.Time) bool {
 // Next returns what to ask now, and what to stop waiting for.
 func (f *Fetch) Next(now time.Time) []Ask {
 	f.now = now
+	f.lulls.age(now)
 	f.stall(now)
 	f.near = f.nearby()
 	asks := f.choose(now, false)
 	switch {
 	case len(asks) > 0 || f.Done():
-		f.idle = time.Time{}
+		f.idle, f.hunger = time.Time{}, 0
 	case f.idle.IsZero() && len(f.flying) == 0:
 		f.idle = now
 	}
 	if f.starving(now) {
-		asks = append(asks, f.choose(now, true)...)
+		asks = append(asks, f.beg(now)...)
 	}
 	if f.alone(now) {
 		f.gather()
@@ -175,7 +183,39 @@ func (f *Fetch) Next(now time.Time) []Ask {
 }
 
 func (f *Fetch) starving(now time.Time) bool {
-	return !f.idle.IsZero() && now.Sub(f.idle) >= f.starve
+	return !f.idle.IsZero() && now.Sub(f.idle) >= f.starves()
+}
+
+// starves is how long it takes to starve now. In company the others will pass on what
+// they get: if a hundred who share the air lost their patience at once, the seed would
+// send everything a hundred times, and nobody else could send at all.
+func (f *Fetch) starves() time.Duration {
+	if !f.company() {
+		return f.starve
+	}
+	return f.starve << (1 + f.hunger)
+}
+
+// company reports whether somebody else is here who still fetches.
+func (f *Fetch) company() bool {
+	return slices.ContainsFunc(f.order, func(p Peer) bool {
+		s := f.peers[p]
+		return s.here && !s.seed && s.have.Count() < len(f.sizes)
+	})
+}
+
+// beg asks seeds for what they did not offer: in company for one piece, and for the next
+// one after a longer time, for now there is something to pass on.
+func (f *Fetch) beg(now time.Time) []Ask {
+	if !f.company() {
+		return f.choose(now, true)
+	}
+	piece := f.rarest(f.askable(true))
+	if piece < 0 {
+		return nil
+	}
+	f.idle, f.hunger = time.Time{}, min(f.hunger+1, maxHunger)
+	return []Ask{f.take(f.source(piece, true), piece, now)}
 }
 
 // choose asks for the rarest piece that somebody can be asked for, of the best of
@@ -195,7 +235,11 @@ func (f *Fetch) choose(now time.Time, starving bool) []Ask {
 func (f *Fetch) take(p Peer, piece int, now time.Time) Ask {
 	f.flying[piece] = flight{peer: p, since: now}
 	f.bytes += f.sizes[piece]
-	f.peers[p].busy++
+	s := f.peers[p]
+	if s.busy == 0 {
+		s.owes = now
+	}
+	s.busy++
 	return Ask{Peer: p, Piece: piece}
 }
 

@@ -34,7 +34,7 @@ func (f *Fetch) silentAt(fl flight) time.Time {
 	if s.heard.After(since) {
 		since = s.heard
 	}
-	return since.Add(min(MinPatience<<min(s.stalls, 10), MaxPatience))
+	return since.Add(min(f.lulls.patience()<<min(s.stalls, 10), MaxPatience))
 }
 
 // handOver takes pieces from slow peers and asks faster ones, who have nothing
@@ -113,7 +113,7 @@ func (f *Fetch) Deadline() time.Time {
 		}
 	}
 	if !f.idle.IsZero() {
-		earlier(f.idle.Add(f.starve))
+		earlier(f.idle.Add(f.starves()))
 		earlier(f.idle.Add(2 * f.starve))
 	}
 	if !f.left.IsZero() {

@@ -45,15 +45,15 @@ func (f *Fetch) gather() {
 	}
 }
 
-// alone reports whether the fetch idles, and has waited for what is left to mates for
-// as long as it does at most.
+// alone reports whether the fetch idles, has no seed to beg, and has waited for what is
+// left to mates for as long as it does at most.
 func (f *Fetch) alone(now time.Time) bool {
 	if len(f.flying) > 0 || !f.leaves() {
 		f.left = time.Time{}
 	} else if f.left.IsZero() {
 		f.left = now
 	}
-	return f.Idle(now) && (f.left.IsZero() || now.Sub(f.left) >= 2*f.starve)
+	return f.Idle(now) && f.askable(true).Count() == 0 && (f.left.IsZero() || now.Sub(f.left) >= 2*f.starve)
 }
 
 // leaves reports whether anybody across a cut holds what is missing and left to mates.

@@ -74,9 +74,14 @@ func (f *Fetch) Offered(p Peer, piece int) {
 
 // Heard records that bytes came from a peer: it is at work, though maybe slowly.
 func (f *Fetch) Heard(p Peer, now time.Time) {
-	if s := f.peers[p]; s != nil {
-		s.heard = now
+	s := f.peers[p]
+	if s == nil || !now.After(s.heard) {
+		return
 	}
+	if s.heard = now; s.busy > 0 {
+		f.lulls.note(now.Sub(s.owes))
+	}
+	s.owes = now
 }
 
 // Got records that a peer has sent the whole of a piece, and that it is verified
