@@ -92,6 +92,24 @@ func (d docs) get(k join.DocumentKind, g manifest.Digest) ([]byte, error) {
 	return data, nil
 }
 
+// all lists the documents of a kind, in the order of their digests.
+func (d docs) all(k join.DocumentKind) ([]manifest.Digest, error) {
+	entries, err := os.ReadDir(filepath.Join(d.dir, string(k)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // none was ever put
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list each %s: %w", k, err)
+	}
+	var out []manifest.Digest
+	for _, e := range entries {
+		if g, err := manifest.ParseDigest(e.Name()); err == nil { // else a file half written
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
 // trim drops the oldest documents of a kind above its bound.
 func (d docs) trim(k join.DocumentKind) error {
 	entries, err := os.ReadDir(filepath.Join(d.dir, string(k)))

@@ -21,10 +21,12 @@ type Exporting struct {
 
 // Export makes a bundle of a release from the images that are here, in slots or beside
 // them, with the trust metadata of this node: whoever has the file needs nothing else.
+// With packs, those that lead to the release and are here go along; a Starling from
+// before that refuses a file with any.
 // The builder's word for the release is asked of other members if it is not here.
 // Errors are ErrNoRelease, ErrNoImage if a variant's image is not here (a robot has
 // its own only), ErrNoDocument, or those of trust metadata that does not list it.
-func (n *Node) Export(ctx context.Context, component, version string) (*Exporting, error) {
+func (n *Node) Export(ctx context.Context, component, version string, packs bool) (*Exporting, error) {
 	v := n.View()
 	if v == nil || v.Trust == nil {
 		return nil, ErrNotReady
@@ -60,7 +62,13 @@ func (n *Node) Export(ctx context.Context, component, version string) (*Exportin
 	if len(without) > 0 {
 		return nil, errors.Join(fmt.Errorf("%w: %s, variants %s: a bundle has all, and whole; wait if one is being fetched, or export it where it was imported", ErrNoImage, called(rel), strings.Join(without, ", ")), e.Close())
 	}
-	if e.Export, err = bundle.NewExport(doc, provenance, v.Trust.Bundle().Encode(), images); err != nil {
+	var carried []bundle.Carried
+	if packs {
+		if carried, err = n.carryPacks(ctx, v, rel, e); err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+	}
+	if e.Export, err = bundle.NewExport(doc, provenance, v.Trust.Bundle().Encode(), images, carried); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil

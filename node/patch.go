@@ -110,6 +110,7 @@ func (r *robot) fetchPack(ctx context.Context, x *delta.Notice, img *store.Image
 	if err != nil {
 		return nil, err
 	}
+	r.n.copyImported(pack) // it may have come in a .star file
 	need := store.Need(m, pack) + store.Need(img.Manifest(), img)
 	if err := store.Admit(r.images.state, need, r.n.cfg.ReserveBytes); err != nil {
 		return nil, errors.Join(err, r.images.dropPack(manifest.Digest{}))

@@ -17,7 +17,11 @@ import (
 // file carries trust metadata that is newer than what this node knows, it takes
 // that too. What it holds already is not read again. It works on every node: robots
 // near one that was given a file take the release from it.
-func (n *Node) Import(ctx context.Context, path string) (*manifest.Release, error) {
+//
+// Packs in the file are taken before the images, so that robots find them as soon as
+// they can fetch. Those that nobody has signed whom this node knows get another chance
+// once the file's metadata is in force.
+func (n *Node) Import(ctx context.Context, path string) (*Import, error) {
 	if !n.taking() {
 		return nil, ErrNotReady
 	}
@@ -31,8 +35,13 @@ func (n *Node) Import(ctx context.Context, path string) (*manifest.Release, erro
 		return nil, err
 	}
 	rel := b.Release()
+	n.takePacks(ctx, b)
 	for _, v := range rel.Variants {
-		if err := n.importImage(ctx, b, v.Manifest); err != nil {
+		img, err := b.Image(v.Manifest)
+		if err == nil {
+			err = n.importImage(ctx, img)
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("import %s, variant %s: %w", rel.Describe(), v.Name, err), b.Close())
 		}
 	}
@@ -51,16 +60,38 @@ func (n *Node) Import(ctx context.Context, path string) (*manifest.Release, erro
 			return nil, errors.Join(fmt.Errorf("trust metadata in %s: %w", path, err), b.Close())
 		}
 	}
-	n.log.Info("release imported", "release", rel.Describe())
-	n.note(Event{Kind: "imported", Release: rel.Version, Text: rel.Describe() + " is here and served"})
-	return rel, b.Close()
+	out := &Import{Release: rel, Text: rel.Describe() + " is here and served"}
+	out.Packs, out.Refused = n.takePacks(ctx, b)
+	out.addPacks()
+	n.log.Info("release imported", "release", rel.Describe(), "packs", out.Packs)
+	if len(out.Refused) > 0 {
+		n.log.Warn("packs not used", "release", rel.Describe(), "err", errors.Join(out.Refused...))
+	}
+	n.note(Event{Kind: "imported", Release: rel.Version, Text: out.Text})
+	return out, b.Close()
 }
 
-func (n *Node) importImage(ctx context.Context, b *bundle.Bundle, d manifest.Digest) error {
-	m, err := b.Manifest(d)
-	if err != nil {
-		return err
+// An Import is what a .star file brought.
+type Import struct {
+	Release *manifest.Release
+	Packs   int     // of the file's, that are here and served
+	Refused []error // why the others are not: chunks are fetched instead
+	Text    string
+}
+
+// addPacks says of the packs what there is to say.
+func (i *Import) addPacks() {
+	if i.Packs > 0 {
+		i.Text += fmt.Sprintf(", and packs that lead to it: %d", i.Packs)
 	}
+	if len(i.Refused) > 0 {
+		i.Text += fmt.Sprintf("; packs not used, so that chunks are fetched instead: %d (%v)", len(i.Refused), i.Refused[0])
+	}
+}
+
+func (n *Node) importImage(ctx context.Context, from bundle.Held) error {
+	m := from.Manifest()
+	d := m.Digest()
 	if _, err := n.docs.put(join.ManifestDocument, m.Encode()); err != nil {
 		return err
 	}
@@ -68,7 +99,7 @@ func (n *Node) importImage(ctx context.Context, b *bundle.Bundle, d manifest.Dig
 		return err
 	}
 	dir, journal := n.imagePaths(d)
-	_, err = os.Stat(dir)
+	_, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) { // deleted by hand perhaps: what is said of it is not true
 		err = errors.Join(n.stock.swap(d, seeded{}), clearFile(journal))
 	}
@@ -82,7 +113,7 @@ func (n *Node) importImage(ctx context.Context, b *bundle.Bundle, d manifest.Dig
 	if err != nil {
 		return err
 	}
-	if err := fill(ctx, dir, img, m, b, n.cfg.ReserveBytes); err != nil {
+	if err := fill(ctx, dir, img, m, from, n.cfg.ReserveBytes); err != nil {
 		_, missing := img.Missing()
 		err = errors.Join(err, img.Close())
 		if missing == m.Bytes() && missing > 0 { // refused before the first byte: an empty one would be called damaged
@@ -97,21 +128,21 @@ func (n *Node) importImage(ctx context.Context, b *bundle.Bundle, d manifest.Dig
 }
 
 // fill writes the chunks that are missing.
-func fill(ctx context.Context, dir string, img *store.Image, m *manifest.Manifest, b *bundle.Bundle, reserve int64) error {
+func fill(ctx context.Context, dir string, img *store.Image, m *manifest.Manifest, from bundle.Held, reserve int64) error {
 	if img.Sealed() {
 		return nil
 	}
 	if err := store.Admit(dir, store.Need(m, img), reserve); err != nil {
 		return err
 	}
-	for i, c := range m.Chunks {
+	for i := range m.Chunks {
 		if img.HasChunk(i) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		data, err := b.ReadChunk(c)
+		data, err := from.ReadChunk(i, nil)
 		if err != nil {
 			return err
 		}

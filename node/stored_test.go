@@ -32,7 +32,7 @@ func TestAnExportKeepsItsImages(t *testing.T) {
 	next := s.build("1.2.0", filepath.Join(s.dir, "1.2.0.star"))
 	s.publish(next, filepath.Join(s.dir, "1.2.0.star"))
 	image := next.Variants[0].Manifest
-	e, err := s.op.Export(s.ctx, "app", "1.2.0")
+	e, err := s.op.Export(s.ctx, "app", "1.2.0", true)
 	require.NoError(t, err)
 	_, err = s.op.RemoveRelease(s.ctx, "app", "1.2.0")
 	require.ErrorIs(t, err, ErrNoImage)

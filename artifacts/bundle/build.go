@@ -88,7 +88,7 @@ func Build(ctx context.Context, spec Spec, builder ed25519.PrivateKey, out strin
 	if err := envelope.Fits(envelope.Builder, p); err != nil {
 		return nil, fmt.Errorf("build release: %w", err)
 	}
-	x := &index{Format: Format, Provenance: p.seal(builder).Encode(), Stored: b.spool.stored}
+	x := &index{Format: plainFormat, Provenance: p.seal(builder).Encode(), Stored: b.spool.stored}
 	r.Provenance = manifest.Sum(x.Provenance)
 	x.Release = r.Encode()
 	if len(x.Release) > manifest.MaxReleaseBytes {

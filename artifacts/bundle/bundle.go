@@ -15,7 +15,8 @@
 // What a bundle says is only worth what signs it. Open proves that the file is
 // whole and agrees with itself; that its release may run is for the metadata to
 // prove, and ReadChunk checks every chunk against the manifest again, because a
-// stick can go bad after Open.
+// stick can go bad after Open. Packs that lead to the release may come along; they
+// are only ever a short cut, so that a bad one leaves the rest of the bundle good.
 //
 //	release, err := bundle.Build(ctx, spec, key, "nav-1.5.0.star", nil)
 //	b, err := bundle.Open("nav-1.5.0.star")
@@ -78,6 +79,7 @@ type Bundle struct {
 	builder    envelope.Key
 	manifests  map[manifest.Digest]span
 	chunks     map[manifest.Digest]span
+	packs      []*Pack
 }
 
 // decoder unpacks chunks of all bundles; none may grow beyond the largest chunk.
@@ -155,9 +157,9 @@ func (b *Bundle) locate() error {
 			return err
 		}
 	}
-	if at != end || len(b.chunks) != len(b.index.Stored) {
-		return b.damaged("data", fmt.Errorf("it holds %d chunks in %d bytes, the manifests need %d chunks in %d bytes",
-			len(b.index.Stored), b.header.data, len(b.chunks), at-headerBytes))
+	if at = b.locatePacks(at); at != end || len(b.chunks) != len(b.index.Stored) {
+		return b.damaged("data", fmt.Errorf("it holds %d chunks in %d bytes, the manifests need %d chunks, with %d packs in %d bytes",
+			len(b.index.Stored), b.header.data, len(b.chunks), len(b.packs), at-headerBytes))
 	}
 	return nil
 }
@@ -265,8 +267,8 @@ func (b *Bundle) ReadChunk(c manifest.Chunk) ([]byte, error) {
 	return data, nil
 }
 
-// Verify reads every chunk and returns the first that is damaged, or the cause
-// of ctx's end.
+// Verify reads every chunk and every pack and returns the first that is damaged, or
+// the cause of ctx's end.
 func (b *Bundle) Verify(ctx context.Context) error {
 	done := make(map[manifest.Digest]bool, len(b.chunks))
 	for _, v := range b.release.Variants {
@@ -287,7 +289,7 @@ func (b *Bundle) Verify(ctx context.Context) error {
 			done[c.Digest] = true
 		}
 	}
-	return nil
+	return b.verifyPacks(ctx)
 }
 
 // Close frees the file. A second call does nothing.

@@ -122,7 +122,7 @@ func TestCutWhileOpen(t *testing.T) {
 func TestFutureFormat(t *testing.T) {
 	dir := t.TempDir()
 	data := small(t, dir)
-	binary.BigEndian.PutUint32(data[4:], 2)
+	binary.BigEndian.PutUint32(data[4:], bundle.Format+1)
 	err := readAll(t, filepath.Join(dir, "x.star"), data)
 	require.ErrorIs(t, err, canonical.ErrFuture)
 	require.ErrorContains(t, err, "update starling")

@@ -24,13 +24,15 @@ type Export struct {
 	index   []byte
 	release *manifest.Release
 	images  map[manifest.Digest]Held // by manifest
+	packs   []Carried
 }
 
 // NewExport checks that the parts fit. release and provenance are what Bundle
-// returned of them, images has one for each manifest of the release. Errors wrap
+// returned of them, images has one for each manifest of the release; at most MaxPacks
+// packs go along, none makes a file that older readers take too. Errors wrap
 // ErrNotHeld for an image that is not there, canonical.ErrTooLarge, or say which part
 // is not what the release promises.
-func NewExport(release, provenance, metadata []byte, images map[manifest.Digest]Held) (*Export, error) {
+func NewExport(release, provenance, metadata []byte, images map[manifest.Digest]Held, packs []Carried) (*Export, error) {
 	r, err := manifest.DecodeRelease(release)
 	if err != nil {
 		return nil, err
@@ -41,8 +43,8 @@ func NewExport(release, provenance, metadata []byte, images map[manifest.Digest]
 	if len(metadata) > MaxMetadataBytes {
 		return nil, fmt.Errorf("export %s: metadata: %w", r.Describe(), canonical.ErrTooLarge)
 	}
-	x := &index{Format: Format, Release: release, Provenance: provenance, Metadata: metadata}
-	e := &Export{release: r, images: images}
+	x := &index{Format: formatFor(len(packs)), Release: release, Provenance: provenance, Metadata: metadata}
+	e := &Export{release: r, images: images, packs: packs}
 	seen := map[manifest.Digest]bool{}
 	for _, v := range r.Variants {
 		i := images[v.Manifest]
@@ -64,6 +66,14 @@ func NewExport(release, provenance, metadata []byte, images map[manifest.Digest]
 				x.Stored = append(x.Stored, c.Bytes)
 			}
 		}
+	}
+	x.Packs = entriesOf(packs)
+	for _, p := range x.Packs {
+		e.header.data += p.bytes()
+	}
+	e.header.format = uint32(x.Format)
+	if err := x.checkPacks(e.header); err != nil {
+		return nil, fmt.Errorf("export %s: %w", r.Describe(), err)
 	}
 	e.index = canonical.Encode(x)
 	if len(x.Stored) > MaxChunks || len(e.index) > maxIndexBytes {
@@ -100,18 +110,25 @@ func (e *Export) Write(ctx context.Context, w io.Writer) error {
 			return fmt.Errorf("export %s, variant %s: %w", e.release.Describe(), v.Name, err)
 		}
 	}
+	for i, p := range e.packs {
+		if err := e.pack(ctx, w, p.Image); err != nil {
+			return fmt.Errorf("export %s, pack %d: %w", e.release.Describe(), i, err)
+		}
+	}
 	_, err := w.Write(e.index)
 	return err
 }
 
-// chunks writes those of an image that were not seen yet.
+// chunks writes those of an image that were not seen yet; all, if seen is nil.
 func (e *Export) chunks(ctx context.Context, w io.Writer, i Held, seen map[manifest.Digest]bool) error {
 	buf := make([]byte, manifest.MaxChunkBytes)
 	for n, c := range i.Manifest().Chunks {
 		if seen[c.Digest] {
 			continue
 		}
-		seen[c.Digest] = true
+		if seen != nil {
+			seen[c.Digest] = true
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -127,6 +144,14 @@ func (e *Export) chunks(ctx context.Context, w io.Writer, i Held, seen map[manif
 		}
 	}
 	return nil
+}
+
+// pack writes the manifest and the bytes of a pack.
+func (e *Export) pack(ctx context.Context, w io.Writer, i Held) error {
+	if _, err := w.Write(i.Manifest().Encode()); err != nil {
+		return err
+	}
+	return e.chunks(ctx, w, i, nil)
 }
 
 // ProvenanceBytes is the builder's envelope as it is; its Sum is Release.Provenance.

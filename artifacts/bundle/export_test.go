@@ -39,7 +39,7 @@ func TestExportIsThePlainBundle(t *testing.T) {
 	require.NoError(t, err)
 
 	b := open(t, packed)
-	e, err := bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), []byte("owner's word"), held(t, b))
+	e, err := bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), []byte("owner's word"), held(t, b), nil)
 	require.NoError(t, err)
 	var out bytes.Buffer
 	require.NoError(t, e.Write(t.Context(), &out))
@@ -51,18 +51,18 @@ func TestExportIsThePlainBundle(t *testing.T) {
 func TestExportRefuses(t *testing.T) {
 	path, r := build(t, spec(app(t), plant(t, map[string]string{"x": "y"})))
 	b := open(t, path)
-	_, err := bundle.NewExport(b.ReleaseBytes(), []byte("x"), nil, held(t, b))
+	_, err := bundle.NewExport(b.ReleaseBytes(), []byte("x"), nil, held(t, b), nil)
 	require.ErrorIs(t, err, manifest.ErrDigest)
 	some := held(t, b)
 	delete(some, r.Variants[1].Manifest)
-	_, err = bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), nil, some)
+	_, err = bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), nil, some, nil)
 	require.ErrorIs(t, err, bundle.ErrNotHeld)
 	require.ErrorContains(t, err, "variant mk2")
 	some[r.Variants[1].Manifest] = some[r.Variants[0].Manifest]
-	_, err = bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), nil, some)
+	_, err = bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), nil, some, nil)
 	require.ErrorIs(t, err, manifest.ErrDigest)
 
-	e, err := bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), nil, held(t, b))
+	e, err := bundle.NewExport(b.ReleaseBytes(), b.ProvenanceBytes(), nil, held(t, b), nil)
 	require.NoError(t, err)
 	ended := errors.New("ended")
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -17,20 +17,26 @@ import (
 //	header   56 bytes: "STAR", format (4 bytes), length of the data (8), length
 //	         of the index (8), SHA-256 of the index (32); big-endian
 //	data     the manifests, then the chunks, each once, in the order in which the
-//	         release's variants first need them; no gaps
+//	         release's variants first need them, then the packs; no gaps
 //	index    deterministic CBOR
 //
 // and nothing else. The lengths of manifests stand in the release, those of
-// chunks in the index, and their order gives the offsets: there is one file for
-// one release, provenance and set of metadata.
+// chunks and packs in the index, and their order gives the offsets: there is one
+// file for one release, provenance, set of metadata and list of packs.
+//
+// A file without packs has format 1, one with packs has format 2, in header and
+// index: whoever reads format 1 only says so of a file with packs, and takes nothing
+// of it.
 
 const (
 	// Format is the newest bundle format this build reads and writes.
-	Format = 1
+	Format = 2
 	// MaxMetadataBytes bounds the metadata that SetMetadata takes.
 	MaxMetadataBytes = 1 << 20
 	// MaxChunks bounds the different chunks of one bundle: about 64 GiB.
 	MaxChunks = 1 << 20
+
+	plainFormat = 1 // of a file without packs
 
 	magic       = "STAR"
 	headerBytes = 56
@@ -39,8 +45,9 @@ const (
 	maxIndexBytes = 8 << 20
 )
 
-// header is the fixed start of the file, after magic and format.
+// header is the fixed start of the file, after magic.
 type header struct {
+	format      uint32
 	data, index uint64 // lengths
 	digest      manifest.Digest
 }
@@ -54,11 +61,21 @@ type index struct {
 	// MaxChunks. A chunk stored in fewer bytes than it has is one zstd frame.
 	Stored   []uint32 `cbor:"3,keyasint"`
 	Metadata []byte   `cbor:"4,keyasint"` // opaque; empty before publishing
+	// Packs are in the file's order, at least one in format 2 and at most MaxPacks.
+	Packs []packEntry `cbor:"5,keyasint,omitempty"`
+}
+
+// formatFor is the format of a file with so many packs.
+func formatFor(packs int) uint {
+	if packs == 0 {
+		return plainFormat
+	}
+	return Format
 }
 
 func (h *header) encode() []byte {
 	b := append(make([]byte, 0, headerBytes), magic...)
-	b = binary.BigEndian.AppendUint32(b, Format)
+	b = binary.BigEndian.AppendUint32(b, h.format)
 	b = binary.BigEndian.AppendUint64(b, h.data)
 	b = binary.BigEndian.AppendUint64(b, h.index)
 	return append(b, h.digest[:]...)
@@ -79,9 +96,9 @@ func readHeader(f *os.File, path string) (header, error) {
 	if n < headerBytes {
 		return h, &DamagedError{path, "header", fmt.Errorf("the file ends after %d bytes", n)}
 	}
-	format := binary.BigEndian.Uint32(b[4:])
-	if format > Format {
-		return h, fmt.Errorf("bundle %s: %w: format %d, this build reads up to %d; update starling", path, canonical.ErrFuture, format, Format)
+	h.format = binary.BigEndian.Uint32(b[4:])
+	if h.format > Format {
+		return h, fmt.Errorf("bundle %s: %w: format %d, this build reads up to %d; update starling", path, canonical.ErrFuture, h.format, Format)
 	}
 	h.data, h.index = binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])
 	copy(h.digest[:], b[24:])
@@ -91,7 +108,7 @@ func readHeader(f *os.File, path string) (header, error) {
 	}
 	size := uint64(info.Size())
 	switch {
-	case format == 0:
+	case h.format == 0:
 		return h, &DamagedError{path, "header", errors.New("format 0")}
 	case h.index > maxIndexBytes:
 		return h, &DamagedError{path, "header", fmt.Errorf("an index of %d bytes, the limit is %d", h.index, maxIndexBytes)}
@@ -121,6 +138,9 @@ func readIndex(f *os.File, path string) (header, index, error) {
 	if len(x.Metadata) > MaxMetadataBytes || len(x.Provenance) > envelope.MaxBytes(envelope.Builder) || len(x.Stored) > MaxChunks {
 		return h, index{}, &DamagedError{path, "index", canonical.ErrTooLarge}
 	}
+	if err := x.checkPacks(h); err != nil {
+		return h, index{}, &DamagedError{path, "index", err}
+	}
 	return h, x, nil
 }
 
@@ -134,7 +154,7 @@ func finish(f *os.File, data uint64, x *index) error {
 	if _, err := f.Write(b); err != nil {
 		return err
 	}
-	h := header{data: data, index: uint64(len(b)), digest: manifest.Sum(b)}
+	h := header{format: uint32(x.Format), data: data, index: uint64(len(b)), digest: manifest.Sum(b)}
 	_, err := f.WriteAt(h.encode(), 0)
 	return err
 }

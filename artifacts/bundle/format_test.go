@@ -16,8 +16,8 @@ import (
 
 // forge writes a bundle whose digests all fit, whatever is in it: what a stranger
 // could hand over on a stick.
-func forge(t testing.TB, path string, data []byte, x []byte) {
-	h := header{data: uint64(len(data)), index: uint64(len(x)), digest: manifest.Sum(x)}
+func forge(t testing.TB, path string, format uint, data []byte, x []byte) {
+	h := header{format: uint32(format), data: uint64(len(data)), index: uint64(len(x)), digest: manifest.Sum(x)}
 	require.NoError(t, os.WriteFile(path, append(append(h.encode(), data...), x...), 0o644))
 }
 
@@ -53,6 +53,7 @@ func TestForgedBundles(t *testing.T) {
 	for name, c := range map[string]struct {
 		index func(*index)
 		data  func([]byte) []byte
+		older uint // how much lower the format in the header is
 		want  string
 	}{
 		"as built":             {},
@@ -68,7 +69,19 @@ func TestForgedBundles(t *testing.T) {
 		"no data":              {data: func([]byte) []byte { return nil }, want: "too short for the manifests"},
 		"a bomb":               {data: bomb(good), index: func(x *index) { x.Stored = []uint32{uint32(len(bombFrame(t)))} }, want: "chunk"},
 		"fat metadata":         {index: func(x *index) { x.Metadata = make([]byte, MaxMetadataBytes+1) }, want: "too large"},
-		"format 2 inside":      {index: func(x *index) { x.Format = 2 }, want: "from the future"},
+		"format 3 inside":      {index: func(x *index) { x.Format = 3 }, want: "from the future", older: 2},
+		"format 2, no packs":   {index: func(x *index) { x.Format = 2 }, want: "with 0 packs"},
+		"packs in format 1":    {index: func(x *index) { x.Packs = make([]packEntry, 1) }, want: "with 1 packs"},
+		"packs behind a 1":     {index: packs(make([]packEntry, 1)), older: 1, want: "in a file of format 1"},
+		"an empty pack":        {index: packs(make([]packEntry, 1))}, // of no use, and no harm
+		"packs and packs":      {index: packs(make([]packEntry, MaxPacks+1)), want: "65 packs"},
+		"a million packs":      {index: packs(make([]packEntry, 1<<20)), want: "too large"},
+		"an endless pack":      {index: packs([]packEntry{{Bytes: 1 << 63}}), want: "more bytes than the data"},
+		"packs that go round":  {index: packs([]packEntry{{Bytes: 1 << 63}, {Bytes: 1 << 63}}), want: "more bytes than the data"},
+		"a pack beyond all":    {index: packs([]packEntry{{Bytes: 1<<64 - 1, Manifest: 2}}), want: "more bytes than the data"},
+		"a pack too many":      {index: packs([]packEntry{{Bytes: 1}}), want: "with 1 packs in"},
+		"fat manifest of one":  {index: packs([]packEntry{{Manifest: manifest.MaxBytes + 1}}), want: "too large"},
+		"fat notice":           {index: packs([]packEntry{{Notice: make([]byte, 1<<16)}}), want: "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x, d, path := good, bytes.Clone(data), filepath.Join(t.TempDir(), "f.star")
@@ -78,11 +91,14 @@ func TestForgedBundles(t *testing.T) {
 			if c.data != nil {
 				d = c.data(d)
 			}
-			forge(t, path, d, canonical.Encode(&x))
+			forge(t, path, max(x.Format, 1)-c.older, d, canonical.Encode(&x))
 			b, err := Open(path)
 			if err == nil {
 				defer b.Close()
-				err = b.Verify(t.Context())
+				if err = b.Verify(t.Context()); len(x.Packs) > 0 {
+					require.ErrorContains(t, err, "pack 0")
+					err = nil
+				}
 			}
 			if c.want == "" {
 				require.NoError(t, err)
@@ -93,6 +109,28 @@ func TestForgedBundles(t *testing.T) {
 			require.True(t, errors.As(err, &damaged), "%v", err)
 		})
 	}
+}
+
+// A pack has no bytes beside those that its manifest lists.
+func TestAForgedPackLength(t *testing.T) {
+	data, x := parts(t)
+	r, err := manifest.DecodeRelease(x.Release)
+	require.NoError(t, err)
+	m, err := manifest.Decode(data[:r.Variants[0].ManifestBytes])
+	require.NoError(t, err)
+	path, length := filepath.Join(t.TempDir(), "f.star"), uint64(m.Bytes())+1
+	packs([]packEntry{{Manifest: uint32(len(m.Encode())), Bytes: length}})(&x)
+	forge(t, path, Format, append(append(data, m.Encode()...), make([]byte, length)...), canonical.Encode(&x))
+	b, err := Open(path)
+	require.NoError(t, err)
+	defer b.Close()
+	_, err = b.Packs()[0].Image()
+	require.ErrorContains(t, err, "its manifest lists 4500 bytes, and it has 4501")
+}
+
+// packs makes an index of one with packs.
+func packs(all []packEntry) func(*index) {
+	return func(x *index) { x.Format, x.Packs = Format, all }
 }
 
 // bombFrame is a zstd frame of a few bytes that says it holds a gigabyte.
@@ -110,11 +148,13 @@ func bomb(x index) func([]byte) []byte {
 // FuzzIndex hands over bundles with fitting digests around a fuzzed index.
 func FuzzIndex(f *testing.F) {
 	data, good := parts(f)
-	f.Add(data, canonical.Encode(&good))
-	f.Add([]byte{}, []byte{0xa0})
-	f.Fuzz(func(t *testing.T, data, x []byte) {
+	f.Add(uint8(1), data, canonical.Encode(&good))
+	good.Format, good.Packs = 2, []packEntry{{Notice: []byte("n"), Manifest: 1, Bytes: 1}}
+	f.Add(uint8(2), append(data, 1, 1), canonical.Encode(&good))
+	f.Add(uint8(1), []byte{}, []byte{0xa0})
+	f.Fuzz(func(t *testing.T, format uint8, data, x []byte) {
 		path := filepath.Join(t.TempDir(), "f.star")
-		forge(t, path, data, x)
+		forge(t, path, uint(format), data, x)
 		b, err := Open(path)
 		if err != nil {
 			return

@@ -3,6 +3,7 @@ package delta
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
@@ -98,6 +99,19 @@ func OpenNotice(data []byte, root manifest.Digest, keys envelope.Keys, from, to 
 	return n, nil
 }
 
+// OpenNoticeOf is OpenNotice for whoever does not know the images, but which release the
+// pack is to lead to: from whatever image to one of the release.
+func OpenNoticeOf(data []byte, root manifest.Digest, keys envelope.Keys, rel *manifest.Release) (*Notice, error) {
+	n, _, err := open(data)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(rel.Variants, func(v manifest.Variant) bool { return v.Manifest == n.To }) {
+		return nil, fmt.Errorf("%w: to %s, which is not of %s", ErrOther, n.To.Short(), rel.Describe())
+	}
+	return OpenNotice(data, root, keys, n.From, n.To)
+}
+
 // Worth reports whether fetching the pack takes less than the chunks that are missing,
 // of which there are so many bytes.
 func (n *Notice) Worth(missing int64) bool {
@@ -105,8 +119,12 @@ func (n *Notice) Worth(missing int64) bool {
 	return float64(n.Bytes)*1000 <= wire*WorthPermille
 }
 
-// Fits reports whether m can be the manifest of the pack: one file of the right length.
+// Fits reports whether m is the manifest of the pack, and lists what a pack is: one file
+// of the right length. The error is ErrOther or ErrBad.
 func (n *Notice) Fits(m *manifest.Manifest) error {
+	if got := m.Digest(); got != n.Pack {
+		return fmt.Errorf("%w: it is %s, and the notice is of %s", ErrOther, got.Short(), n.Pack.Short())
+	}
 	if len(m.Entries) != 1 || m.Entries[0].Kind != manifest.File || m.Entries[0].Path != PackFile || m.Entries[0].Bytes != n.Bytes {
 		return bad("image %s is not one file of %d bytes", n.Pack.Short(), n.Bytes)
 	}

@@ -24,12 +24,14 @@ type exported struct {
 	File    string           `json:"file"`
 	Bytes   int64            `json:"bytes"`
 	Release node.ReleaseName `json:"release"`
+	Packs   int              `json:"packs"`
 	Root    string           `json:"trust_root"`
 	Text    string           `json:"text"`
 }
 
 func (c *cli) releaseExport() *cobra.Command {
 	var component, out string
+	var noPacks bool
 	cmd := &cobra.Command{
 		Use:   "export RELEASE",
 		Short: "Write a release that the agent holds into a .star file, to carry it",
@@ -37,9 +39,13 @@ func (c *cli) releaseExport() *cobra.Command {
 owner's signatures: what a stick needs to bring it to robots that hear nobody. It works
 on the operator's laptop and on a robot, as long as that has the image of every
 variant. Every byte is verified. The chunks are stored as they are, so the file is
-larger than the one that was built.`,
+larger than the one that was built.
+
+The packs that lead to the release and are with the agent go along: where the file is
+imported, other robots fetch them in place of the chunks. A starling from before packs
+were carried refuses a file with any, and takes one that was written with --no-packs.`,
 		Example: `  starling release export 1.5.0 -o nav-1.5.0.star
-  starling release export models/2026-05 -o models.star
+  starling release export models/2026-05 -o models.star --no-packs
   starling release export 1.5.0 --addr unix:/var/lib/starling/api.sock -o /media/stick/nav.star`,
 		Args:        cobra.ExactArgs(1),
 		Annotations: endless,
@@ -59,7 +65,7 @@ larger than the one that was built.`,
 			x := &exported{Schema: "starling.exported/v1", File: out}
 			p := c.progress("export " + comp + " " + version)
 			err = replaceFile(out, func(f *os.File) error {
-				return cl.Export(cmd.Context(), comp, version, f, p.tell)
+				return cl.Export(cmd.Context(), comp, version, !noPacks, f, p.tell)
 			}, x.check(cmd.Context()))
 			p.done()
 			if err != nil && cmd.Context().Err() != nil {
@@ -76,6 +82,7 @@ larger than the one that was built.`,
 	}
 	cmd.Flags().StringVarP(&out, "out", "o", "", "the .star `file` to write (default COMPONENT-VERSION.star)")
 	cmd.Flags().StringVar(&component, "component", manifest.DefaultComponent, "which part of the robots' software")
+	cmd.Flags().BoolVar(&noPacks, "no-packs", false, "leave the packs out, for robots whose starling does not know them")
 	return cmd
 }
 
@@ -108,9 +115,12 @@ func (x *exported) check(ctx context.Context) func(path string) error {
 		if err != nil {
 			return err
 		}
-		x.Bytes, x.Root = info.Size(), root.String()
+		x.Bytes, x.Root, x.Packs = info.Size(), root.String(), len(b.Packs())
 		x.Release = node.ReleaseName{Component: rel.Component, Version: rel.Version, Counter: rel.Counter, Digest: rel.Digest()}
 		x.Text = fmt.Sprintf("%s holds %s %s, %s, signed under trust root %s", x.File, rel.Component, rel.Version, bytesWords(x.Bytes), root.Short())
+		if x.Packs > 0 {
+			x.Text += fmt.Sprintf("; with packs that lead to it: %d", x.Packs)
+		}
 		return nil
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
+	"github.com/starling-swarm/starling/artifacts/delta"
+	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/node"
@@ -31,6 +33,8 @@ type releaseView struct {
 	Source  string `json:"source,omitempty"`
 	Root    string `json:"trust_root,omitempty"`
 	Stands  string `json:"stands,omitempty"` // "active", …; known of the agent only
+	// Packs are in the file; verify counts those only that the operator has signed.
+	Packs int `json:"packs,omitempty"`
 }
 
 // A variantView is the form of a release for one kind of robot.
@@ -137,7 +141,7 @@ func (c *cli) showFile(path string) error {
 	rel := b.Release()
 	out := viewBuilt(path, rel, nil)
 	p, key := b.Provenance()
-	out.Builder, out.Source = key.String(), p.Source
+	out.Builder, out.Source, out.Packs = key.String(), p.Source, len(b.Packs())
 	if md := b.Metadata(); len(md) > 0 {
 		if t, err := trust.DecodeBundle(md); err == nil {
 			out.Root = manifest.Sum(t.Roots[0]).String()
@@ -146,6 +150,9 @@ func (c *cli) showFile(path string) error {
 	return c.answer(out, func() {
 		c.sayRelease(rel)
 		c.say("built by %s with %s %s", key.Short(), p.Tool, p.Source)
+		if out.Packs > 0 {
+			c.say("packs that lead to it: %d", out.Packs)
+		}
 		if out.Root == "" {
 			c.say("not signed by an owner")
 			c.next("starling release sign %s", path)
@@ -161,8 +168,8 @@ func (c *cli) releaseVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE.star",
 		Short: "Check every byte of a .star file, and who signed it",
-		Long: `Read all of a .star file and check every chunk, the provenance, and the owner's
-signatures under the trust root given, else that of the swarm here. Without either,
+		Long: `Read all of a .star file and check every chunk and pack, the provenance, and the
+owner's signatures under the trust root given, else that of the swarm here. Without either,
 it says which root the file names: compare it with what you know.`,
 		Example: `  starling release verify nav-1.5.0.star
   starling release verify nav-1.5.0.star --root 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -237,7 +244,7 @@ func (c *cli) verified(path string, b *bundle.Bundle, pin *manifest.Digest) erro
 		if _, err := set.VerifyRelease(b.ReleaseBytes()); err != nil {
 			return err
 		}
-		out.Root = against.String()
+		out.Root, out.Packs = against.String(), signedPacks(b, against, set.Roles().Plan)
 		trusted = "signed by the owner under trust root " + out.Root
 		if pin == nil {
 			trusted = "signed under trust root " + out.Root + ", which you must know to be yours"
@@ -250,8 +257,25 @@ func (c *cli) verified(path string, b *bundle.Bundle, pin *manifest.Digest) erro
 		c.say("%s %s, counter %d   %s", rel.Component, rel.Version, rel.Counter, rel.Digest())
 		c.say("built by %s", key)
 		c.say("%s", trusted)
+		if n := len(b.Packs()); n > 0 {
+			c.say("packs that lead to it: %d, of which the operator has signed %d; robots use no others", n, out.Packs)
+		}
 		if out.Root == "" {
 			c.next("starling release sign %s", path)
 		}
 	})
+}
+
+// signedPacks counts the packs of a bundle that robots use under this trust root.
+func signedPacks(b *bundle.Bundle, root manifest.Digest, keys envelope.Keys) (n int) {
+	for _, p := range b.Packs() {
+		x, err := delta.OpenNoticeOf(p.Notice(), root, keys, b.Release())
+		if err != nil {
+			continue
+		}
+		if img, err := p.Image(); err == nil && x.Fits(img.Manifest()) == nil {
+			n++
+		}
+	}
+	return n
 }

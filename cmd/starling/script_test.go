@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"regexp"
@@ -35,7 +37,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("STARLING_PASSPHRASE", "correct horse")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "until": until, "problem": problemCmd, "json": jsonCmd, "damage": damage},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "until": until, "problem": problemCmd, "json": jsonCmd, "damage": damage, "program": program},
 	}
 	if testing.Short() {
 		t.Log("short: the scripts with a live swarm skip themselves")
@@ -159,6 +161,21 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	data[len(data)/2] ^= 1
 	ts.Check(os.WriteFile(path, data, 0o644))
+}
+
+// program FILE SHIFT makes 2 MiB like those of a linked program: random code with an
+// address every 96 bytes, all of which move by SHIFT.
+func program(ts *testscript.TestScript, _ bool, args []string) {
+	shift, err := strconv.ParseUint(args[1], 10, 32)
+	ts.Check(err)
+	out, r := make([]byte, 2<<20), rand.New(rand.NewPCG(1, 2))
+	for i := range out {
+		out[i] = byte(r.Uint32())
+	}
+	for i := 0; i+4 <= len(out); i += 96 {
+		binary.LittleEndian.PutUint32(out[i:], uint32(i)+uint32(shift))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out, 0o755))
 }
 
 // call runs a command line in this process.

@@ -48,6 +48,7 @@ type Outcome struct {
 type Imported struct {
 	Schema  string           `json:"schema"`
 	Release node.ReleaseName `json:"release"`
+	Packs   int              `json:"packs"` // of the file's, that are served
 	Text    string           `json:"text"`
 }
 
@@ -180,12 +181,13 @@ func (s *Server) postImport(r *http.Request) (any, error) {
 	if err := input(r, &q); err != nil {
 		return nil, err
 	}
-	rel, err := s.n.Import(r.Context(), q.Path)
+	in, err := s.n.Import(r.Context(), q.Path)
 	if err != nil {
 		return nil, err
 	}
+	rel := in.Release
 	return &Imported{
-		Schema: "starling.imported/v1", Text: rel.Describe() + " is here and served",
+		Schema: "starling.imported/v1", Text: in.Text, Packs: in.Packs,
 		Release: node.ReleaseName{Component: rel.Component, Version: rel.Version, Counter: rel.Counter, Digest: rel.Digest()},
 	}, nil
 }

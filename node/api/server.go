@@ -3,7 +3,7 @@
 //
 //	GET  /v1/status /v1/nodes /v1/nodes/{id} /v1/releases /v1/health
 //	GET  /v1/rollouts /v1/rollouts/{id} /v1/explain?node=ID
-//	GET  /v1/store /v1/releases/{component}/{version}/bundle    (the latter bytes)
+//	GET  /v1/store /v1/releases/{component}/{version}/bundle?packs=BOOL (the latter bytes)
 //	GET  /v1/trust /v1/roster /v1/documents/{kind}/{digest}    (bytes)
 //	GET  /v1/events?since=N    (SSE; id = number, Last-Event-ID, event "gap")
 //	GET  /v1/watch             (SSE; a whole status whenever it changes)

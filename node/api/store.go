@@ -24,10 +24,11 @@ type collectRequest struct {
 	DryRun bool `json:"dry_run"`
 }
 
-// getBundle streams a release as a .star file. If it breaks off, fewer bytes come than
-// were promised, and the connection ends.
+// getBundle streams a release as a .star file, with ?packs=true with the packs that lead
+// to it: not unless asked, for a client from before cannot read such a file. If it
+// breaks off, fewer bytes come than were promised, and the connection ends.
 func (s *Server) getBundle(w http.ResponseWriter, r *http.Request) {
-	e, err := s.n.Export(r.Context(), r.PathValue("component"), r.PathValue("version"))
+	e, err := s.n.Export(r.Context(), r.PathValue("component"), r.PathValue("version"), r.URL.Query().Get("packs") == "true")
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -62,10 +63,11 @@ func (c *Client) RemoveRelease(ctx context.Context, component, version string) (
 	return post[node.Collected](ctx, c, "/v1/releases/"+url.PathEscape(component)+"/"+url.PathEscape(version)+"/rm", struct{}{})
 }
 
-// Export writes a release as a .star file to w. progress, which may be nil, is told how
-// many bytes of how many have come. What came is not verified; bundle.Open does that.
-func (c *Client) Export(ctx context.Context, component, version string, w io.Writer, progress func(done, total int64)) error {
-	resp, err := c.open(ctx, http.MethodGet, "/v1/releases/"+url.PathEscape(component)+"/"+url.PathEscape(version)+"/bundle", "", nil, nil)
+// Export writes a release as a .star file to w; with packs, those that lead to it and are
+// there go along. progress, which may be nil, is told how many bytes of how many have
+// come. What came is not verified; bundle.Open does that.
+func (c *Client) Export(ctx context.Context, component, version string, packs bool, w io.Writer, progress func(done, total int64)) error {
+	resp, err := c.open(ctx, http.MethodGet, "/v1/releases/"+url.PathEscape(component)+"/"+url.PathEscape(version)+"/bundle?packs="+strconv.FormatBool(packs), "", nil, nil)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func TestStoreOfALaptop(t *testing.T) {
 	// What comes out is what went in.
 	var out bytes.Buffer
 	var told int64
-	require.NoError(t, l.Export(l.ctx, "app", "1.0", &out, func(done, total int64) {
+	require.NoError(t, l.Export(l.ctx, "app", "1.0", true, &out, func(done, total int64) {
 		require.LessOrEqual(t, told, done)
 		require.LessOrEqual(t, done, total)
 		told = done
@@ -68,7 +68,7 @@ func TestStoreOfALaptop(t *testing.T) {
 	require.Equal(t, rel.Digest(), b.Release().Digest())
 	require.Equal(t, l.bundle.Encode(), b.Metadata())
 	require.NoError(t, b.Close())
-	problem(t, api.Usage, l.Export(l.ctx, "app", "9.9", &out, nil))
+	problem(t, api.Usage, l.Export(l.ctx, "app", "9.9", true, &out, nil))
 
 	// Nothing goes while the swarm has not started, but by hand.
 	gone, err := l.Collect(l.ctx, false)
@@ -83,7 +83,7 @@ func TestStoreOfALaptop(t *testing.T) {
 	all, err := l.Releases(l.ctx)
 	require.NoError(t, err)
 	require.Empty(t, all.Releases[0].Held)
-	problem(t, api.Usage, l.Export(l.ctx, "app", "1.0", &out, nil))
+	problem(t, api.Usage, l.Export(l.ctx, "app", "1.0", true, &out, nil))
 	_, err = l.RemoveRelease(l.ctx, "app", "1.0")
 	problem(t, api.Usage, err)
 	_, err = l.RemoveRelease(l.ctx, "app", "9.9")
@@ -171,7 +171,7 @@ func TestRobotKeepsImports(t *testing.T) {
 	require.Len(t, s.Images, 1)
 	require.Equal(t, rel.Variants[0].Manifest, s.Images[0].Image)
 	require.True(t, s.Images[0].Served)
-	e, err := n.Export(l.ctx, "app", "1.0")
+	e, err := n.Export(l.ctx, "app", "1.0", true)
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
 }
