@@ -30,7 +30,7 @@ func (w *World) unmet() []string {
 	if most := e.MaxOutOfService; most != nil && worst > most.Of(len(w.allRobots())) {
 		list = append(list, fmt.Sprintf("max_out_of_service: %d robots were between two releases at once, at most %d may be", worst, most.Of(len(w.allRobots()))))
 	}
-	return append(list, w.checks.ends.unmet(e)...)
+	return append(list, w.checks.ends.unmet(e, w.scenario.Duration)...)
 }
 
 // elsewhere are robots of the swarm for which one of their payloads is not as it should be.
@@ -212,9 +212,10 @@ func (x *ends) count(w *World) {
 	}
 }
 
-// unmet is what of it is not as expected.
-func (x *ends) unmet(e *scenario.Expect) (list []string) {
-	if e.ConvergeWithin > 0 && x.restless > e.ConvergeWithin {
+// unmet is what of it is not as expected. Whoever had not come to rest when the run ended
+// never did, as far as anybody knows, though there was time until then.
+func (x *ends) unmet(e *scenario.Expect, lasts time.Duration) (list []string) {
+	if e.ConvergeWithin > 0 && (x.restless > e.ConvergeWithin || x.restless >= lasts) {
 		list = append(list, fmt.Sprintf("converge_within %s: at %s %s", e.ConvergeWithin, x.restless.Round(time.Second), x.why))
 	}
 	for _, s := range x.ships {

@@ -15,7 +15,7 @@ import (
 // aWorld has two robots that run 1.0 of app, and releases 1.0 and 1.1 for any model.
 func aWorld(t *testing.T, e scenario.Expect) (*World, []*standing) {
 	t.Helper()
-	s := &scenario.Scenario{Expect: e, Fleet: []scenario.Group{{Name: "cart", Count: 2, Model: "m"}}}
+	s := &scenario.Scenario{Duration: 3 * time.Minute, Expect: e, Fleet: []scenario.Group{{Name: "cart", Count: 2, Model: "m"}}}
 	w := &World{scenario: s, trace: exact.NewWriter(nil), watch: newWatch(), byName: map[string]*machine{}}
 	w.truth, w.checks = newTruth(w), newChecks(w)
 	for i, ref := range []manifest.Ref{old, fresh} {
@@ -87,6 +87,9 @@ func TestUnmet(t *testing.T) {
 		"converges too late": {scenario.Expect{ConvergeWithin: time.Minute}, func(w *World, _ []*standing) {
 			w.checks.ends.restless, w.checks.ends.why = 61*time.Second, "cart-1 did"
 		}, []string{"converge_within 1m0s: at 1m1s cart-1 did"}},
+		"never converges": {scenario.Expect{ConvergeWithin: 3 * time.Minute}, func(w *World, _ []*standing) {
+			w.checks.ends.restless, w.checks.ends.why = 3*time.Minute, "cart-1 did"
+		}, []string{"converge_within 3m0s: at 3m0s cart-1 did"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, s := aWorld(t, c.expect)
@@ -107,18 +110,18 @@ func TestUnmetOfShips(t *testing.T) {
 	x := newEnds()
 	x.ships = []ship{{ref: "1.1", digest: fresh.Digest, at: 10 * time.Second}}
 	e := &scenario.Expect{SeedSends: 1.5, SafeToLeaveWithin: time.Minute}
-	require.Equal(t, []string{"safe_to_leave_within 1m0s: the operator is still needed for 1.1"}, x.unmet(e))
+	require.Equal(t, []string{"safe_to_leave_within 1m0s: the operator is still needed for 1.1"}, x.unmet(e, time.Hour))
 	x.ships[0].safe = 70 * time.Second
-	require.Empty(t, x.unmet(e))
+	require.Empty(t, x.unmet(e, time.Hour))
 	x.ships[0].safe = 71 * time.Second
-	require.Equal(t, []string{"safe_to_leave_within 1m0s: the operator was needed for 1.1 for 1m1s"}, x.unmet(e))
+	require.Equal(t, []string{"safe_to_leave_within 1m0s: the operator was needed for 1.1 for 1m1s"}, x.unmet(e, time.Hour))
 	a, b := new(life), new(life)
 	x.sent[a], x.sent[b] = map[manifest.Digest]float64{fresh.Digest: 0.75, old.Digest: 9}, map[manifest.Digest]float64{fresh.Digest: 0.75}
 	x.ships[0].safe = 20 * time.Second
-	require.Empty(t, x.unmet(e), "what joining robots take is not asked")
+	require.Empty(t, x.unmet(e, time.Hour), "what joining robots take is not asked")
 	x.sent[b][fresh.Digest] = 0.76
-	require.Equal(t, []string{"seed_sends 1.5: the operator has sent 1.1 1.51 times"}, x.unmet(e), "over two lives of the laptop")
-	require.Empty(t, x.unmet(&scenario.Expect{}))
+	require.Equal(t, []string{"seed_sends 1.5: the operator has sent 1.1 1.51 times"}, x.unmet(e, time.Hour), "over two lives of the laptop")
+	require.Empty(t, x.unmet(&scenario.Expect{}, time.Hour))
 }
 
 // A violation of what was not asked for is none, and of what was, no flood.

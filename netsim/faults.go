@@ -94,6 +94,7 @@ func (w *World) occur(ctx context.Context, o scenario.Occurrence) error {
 	if err != nil {
 		return err
 	}
+	w.tolls(o.Source, w.finds(f, names))
 	list := parts(f, names)
 	failed := make(chan error, len(list))
 	for _, p := range list {

@@ -144,4 +144,10 @@ func TestNothingFollowsAFailPoint(t *testing.T) {
 	require.False(t, passes("app/armed"))
 	require.True(t, passes("app/armed"), "once")
 	require.Equal(t, 1, died)
+
+	r.diesAt("app/fetched", func() { died++ })
+	r.diesAt("app/trial", func() { died++ })
+	require.False(t, passes("app/trial"), "the second death does not take the first one's place")
+	require.False(t, passes("app/fetched"))
+	require.Empty(t, r.deaths)
 }

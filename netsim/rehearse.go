@@ -190,10 +190,12 @@ func of(name scenario.Ref, component string) bool {
 	return c == component
 }
 
-// expect asks for the release on every robot; what else s expects of the end of its own
-// releases is not asked.
+// expect asks for the release on every robot, and for every promise, for a report that
+// opens a stage rests on both; what else s expects of the end of its own releases is not
+// asked. What s excepts from all promises stays so.
 func expect(c *scenario.Scenario, component string, to scenario.Ref) {
 	e := &c.Expect
+	e.Safety = []string{"all"}
 	e.Active = append(slices.DeleteFunc(e.Active, func(r scenario.Ref) bool { return of(r, component) }), to)
 	e.Reverted, e.Holds, e.Says, e.Untouched = nil, "", "", nil
 }

@@ -3,6 +3,7 @@ package netsim
 import (
 	"cmp"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -56,6 +57,10 @@ type Report struct {
 	Rollouts []RolloutResult    `json:"rollouts"`
 	Behind   []Left             `json:"left_behind"` // robots that run something else in the end
 	Hints    []string           `json:"hints"`       // what to change, where the facts say so
+	// Untold are steps of the story that were not done, and Idle are faults that hit nobody:
+	// what held without them may not hold with them. Each says why.
+	Untold []string `json:"untold"`
+	Idle   []string `json:"idle"`
 
 	Leaders  []Leadership `json:"leaders"`
 	Voters   []Electorate `json:"voters"`
@@ -137,6 +142,23 @@ func (r *Report) Kind() string {
 	return ""
 }
 
+// End is Kind with how far the story came and what its rollouts came to: where something
+// that was expected did not come, two runs went wrong alike only if these are alike too.
+// Empty if all went well.
+func (r *Report) End() string {
+	if r.Died != "" || len(r.Violations) > 0 || len(r.Unmet) == 0 {
+		return r.Kind()
+	}
+	end := r.Kind()
+	for _, x := range r.Rollouts {
+		end += fmt.Sprintf("; %s is %s", x.Release, x.Status)
+	}
+	if n := len(r.Untold); n > 0 {
+		end += fmt.Sprintf("; %d of the story's steps not done", n)
+	}
+	return end
+}
+
 // Why is one sentence about what went wrong first; empty if all went well.
 func (r *Report) Why() string {
 	switch {
@@ -177,7 +199,7 @@ func (w *World) report(behind []Left) *Report {
 	}
 	r.Verdicts = verdicts(&w.scenario.Expect, r.Violations)
 	r.complete(w.goals(), x.whole)
-	r.Hints = w.hints(r)
+	r.Hints, r.Untold, r.Idle = w.hints(r), w.untold(), w.idle()
 	return r
 }
 

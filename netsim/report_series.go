@@ -37,11 +37,35 @@ func (s *Series) text(b *strings.Builder) {
 	for _, f := range s.Spread() {
 		fmt.Fprintf(b, "  %-14s on every robot in %d of %d runs; last robot after p50 %s, p90 %s, worst %s\n", f.Release, f.Runs, len(s.Runs), clock(f.P50), clock(f.P90), clock(f.Worst))
 	}
+	for _, m := range s.missed() {
+		fmt.Fprintf(b, "  did not happen in %d of %d runs: %s\n", m.runs, len(s.Runs), m.what)
+	}
 	worst := 0
 	for _, r := range s.Runs {
 		worst = max(worst, r.OutOfService)
 	}
 	fmt.Fprintf(b, "  at most %d robots out of service at once in any run\n", worst)
+}
+
+// A miss is something that the scenario asks for and that did not happen in some runs.
+type miss struct {
+	what string
+	runs int
+}
+
+// missed are all misses, the most frequent first.
+func (s *Series) missed() (list []miss) {
+	for _, r := range s.Runs {
+		for _, what := range slices.Concat(r.Untold, r.Idle) {
+			i := slices.IndexFunc(list, func(m miss) bool { return m.what == what })
+			if i < 0 {
+				i, list = len(list), append(list, miss{what: what})
+			}
+			list[i].runs++
+		}
+	}
+	slices.SortStableFunc(list, func(a, b miss) int { return b.runs - a.runs })
+	return list
 }
 
 // A Finish is when the last robot had a release, over the runs in which it came to

@@ -65,13 +65,19 @@ func (r *Report) text(b *strings.Builder) {
 	for _, u := range r.Unmet {
 		fmt.Fprintf(b, "NOT MET %s\n", u)
 	}
+	for _, n := range slices.Concat(r.Untold, r.Idle) {
+		fmt.Fprintf(b, "did not happen: %s\n", n)
+	}
 	for _, h := range r.Hints {
 		fmt.Fprintf(b, "hint: %s\n", h)
 	}
-	if r.OK() {
-		b.WriteString("every promise held, and everything expected came\n")
-	} else {
+	switch {
+	case !r.OK():
 		b.WriteString(r.again(""))
+	case len(r.Untold)+len(r.Idle) > 0:
+		b.WriteString("every promise held, and everything expected came; but not all that should have happened did\n")
+	default:
+		b.WriteString("every promise held, and everything expected came\n")
 	}
 }
 
@@ -133,7 +139,11 @@ func (r *Report) textBehind(b *strings.Builder) {
 		if l.Says != "" {
 			says = "; it says: " + l.Says
 		}
-		fmt.Fprintf(b, "  left behind: %s runs %s, not %s: %s%s\n", l.Robot, orNothing(l.Runs), l.Release, l.Why, says)
+		does := fmt.Sprintf("runs %s, not %s", orNothing(l.Runs), l.Release)
+		if l.Runs == l.Release {
+			does = "has not committed " + l.Release
+		}
+		fmt.Fprintf(b, "  left behind: %s %s: %s%s\n", l.Robot, does, l.Why, says)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,7 @@ type robot struct {
 	parts []*payload
 
 	mu     sync.Mutex
-	dieAt  string                              // guarded by mu: the step at which a fault ends the machine; empty is none
-	die    func()                              // guarded by mu: how
+	deaths []death                             // guarded by mu: those that faults have still in store for the machine
 	forced map[scenario.Ref]scenario.Behaviour // guarded by mu: by faults; "" is any release
 	slow   int                                 // guarded by mu: how many times slower a fault makes the computer; 0 is not
 }
@@ -102,12 +102,11 @@ func (w *World) equip(r *robot, dir string) error {
 
 // failPoint ends the machine at the step that a fault has named.
 func (r *robot) failPoint(step string) {
+	var die func()
 	r.mu.Lock()
-	die := r.die
-	if r.dieAt != step {
-		die = nil
-	} else {
-		r.dieAt, r.die = "", nil
+	if i := slices.IndexFunc(r.deaths, func(d death) bool { return d.step == step }); i >= 0 {
+		die = r.deaths[i].die
+		r.deaths = slices.Delete(r.deaths, i, i+1)
 	}
 	r.mu.Unlock()
 	if die != nil {
@@ -116,11 +115,17 @@ func (r *robot) failPoint(step string) {
 	}
 }
 
-// diesAt makes the machine end at its next such step.
+// A death is a step at which a fault ends a machine, and how.
+type death struct {
+	step string
+	die  func()
+}
+
+// diesAt makes the machine end at its next such step, besides those it is to end at already.
 func (r *robot) diesAt(step string, die func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dieAt, r.die = step, die
+	r.deaths = append(r.deaths, death{step, die})
 }
 
 // lose is a loss of power: node and payloads end.

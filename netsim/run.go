@@ -86,7 +86,7 @@ func newWorld(s *scenario.Scenario, o Options) (*World, error) {
 	}
 	w := &World{
 		scenario: s, clocks: clocks, seed: o.Seed, swarm: "netsim", dir: o.Dir, log: o.Log, trace: exact.NewWriter(nil), events: o.Trace,
-		byName: map[string]*machine{}, counters: map[string]uint64{}, watch: newWatch(), given: o.Plan, populated: make(chan struct{}),
+		byName: map[string]*machine{}, counters: map[string]uint64{}, watch: newWatch(), given: o.Plan, populated: make(chan struct{}), tolled: map[int]toll{},
 	}
 	w.truth, w.checks = newTruth(w), newChecks(w)
 	w.owner = w.draw("owner").key()

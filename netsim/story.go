@@ -33,11 +33,13 @@ func (w *World) story(ctx context.Context) error {
 				return err
 			}
 		}
+		w.tells(tale{i, true})
 		key, _ := s.Action()
 		for {
 			err := w.act(ctx, s)
 			if err == nil {
 				w.truth.note(w.actor(s).name, "step", "%s", key)
+				w.tells(tale{i + 1, false})
 				break
 			}
 			if ctx.Err() != nil {

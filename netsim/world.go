@@ -57,6 +57,8 @@ type World struct {
 	counters  map[string]uint64   // of releases, by component
 	halts     uint64              // the counter of halt tokens
 	pending   int                 // faults that are still to come or to be lifted
+	tale      tale                // how far the story is
+	tolled    map[int]toll        // by index in the scenario's faults
 }
 
 // clone copies a slice that others append to.

@@ -96,6 +96,8 @@ var wrong = []struct{ name, line, want string }{
 	{"no loss", `faults: [{at: 1m, for: 1m, pick: all, loss: ^{}}]`, `rate is 0%: nothing would happen`},
 	{"no delay", `faults: [{at: 1m, for: 1m, pick: all, delay: ^{}}]`, `a delay of nothing: set add or jitter`},
 	{"step", `faults: [{at: 1m, pick: all, crash: {step: ^app/lunch}}]`, `"app/lunch" is no step: want a component, a slash, and one of activated, fetching, fetched, staging, staged, armed, trial, committed, reverting, reverted`},
+	{"step of a laptop", `faults: [{at: 1m, pick: operator, crash: {step: ^app/trial}}]`, `a step is one of a robot's update, and "operator" is no robot`},
+	{"release on a laptop", `faults: [{at: 1m, for: 1m, pick: operator, behave: ^{as: crash-at-start}}]`, `releases run on robots, and "operator" is no robot`},
 	{"right clock", `faults: [{at: 1m, pick: all, clock: ^{}}]`, `a clock that is right: set jump or drift_ppm`},
 	{"nowhere", `faults: [{at: 1m, pick: all, move: ^{}}]`, `move where? want one of to and by`},
 	{"lie", `faults: [{from: 1m, pick: all, lie: {how: ^fibs}}]`, `"fibs": want corrupt, stall, false-have, stale-certificate, forged-membership, forged-health, lying-voter, captured-leader or stranger-raft`},

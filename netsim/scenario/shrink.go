@@ -45,6 +45,18 @@ func (m Measure) Compare(o Measure) int {
 // Each is valid and smaller than s by Measure, so that taking the first one that
 // still fails, again and again, ends. s must be valid.
 func (s *Scenario) Smaller() iter.Seq[*Scenario] {
+	return s.down(s.fewerFaults, s.fewerSteps, s.fewerMachines, s.shorter, s.lesser, s.barer)
+}
+
+// Easier yields those of Smaller in which what is expected should come as it does in s,
+// or sooner: with fewer faults or robots, or smaller sizes. The story, the time, the
+// world and what is expected stay, for without them anything fails to come.
+func (s *Scenario) Easier() iter.Seq[*Scenario] {
+	return s.down(s.fewerFaults, s.fewerMachines, s.lesser)
+}
+
+// down yields the scenarios that moves make of s, in their order.
+func (s *Scenario) down(all ...func(func(func(*Scenario)))) iter.Seq[*Scenario] {
 	return func(yield func(*Scenario) bool) {
 		size, seen, on := s.Measure(), map[string]bool{}, true
 		try := func(change func(*Scenario)) {
@@ -61,7 +73,7 @@ func (s *Scenario) Smaller() iter.Seq[*Scenario] {
 			seen[text] = true
 			on = yield(c)
 		}
-		for _, moves := range []func(func(func(*Scenario))){s.fewerFaults, s.fewerSteps, s.fewerMachines, s.shorter, s.lesser, s.barer} {
+		for _, moves := range all {
 			if moves(try); !on {
 				return
 			}

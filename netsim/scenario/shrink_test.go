@@ -29,6 +29,28 @@ func TestSmallerIsSmaller(t *testing.T) {
 	}
 }
 
+// What makes something come stays while a scenario becomes easier: the story, the time,
+// the world, and what is expected. Steps go only with whom they are about.
+func TestEasierKeepsWhatMakesThingsCome(t *testing.T) {
+	for _, name := range []string{"demo", "orchard-rovers", "partition", "kill-the-leader"} {
+		s, err := Open(name)
+		require.NoError(t, err)
+		n := 0
+		for c := range s.Easier() {
+			n++
+			require.Len(t, c.Story, len(s.Story))
+			for i := range s.Story {
+				require.Equal(t, s.Story[i].After, c.Story[i].After)
+			}
+			require.Equal(t, s.Duration, c.Duration)
+			require.Equal(t, s.World, c.World)
+			require.Equal(t, s.Expect, c.Expect)
+			require.Len(t, c.Releases, len(s.Releases))
+		}
+		require.Greater(t, n, 5, name)
+	}
+}
+
 // shrink takes the first smaller scenario that still fails, again and again.
 func shrink(s *Scenario, fails func(*Scenario) bool) (smallest *Scenario, tried int) {
 	for {

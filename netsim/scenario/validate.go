@@ -167,7 +167,7 @@ func (c *checker) fleet() {
 			here += g.Count
 		}
 	}
-	if here == 0 {
+	if here == 0 && !slices.ContainsFunc(c.s.Fleet, func(g Group) bool { return g.Count < 1 }) { // which is told already
 		c.bad("fleet", "every group is late: nobody is there at the start")
 	}
 	c.place("base.place", &c.s.Base.Place)

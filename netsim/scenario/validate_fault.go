@@ -183,9 +183,9 @@ func (c *checker) partition(path string, p *Partition) {
 func (c *checker) faultNode(path string, f *Fault) {
 	switch {
 	case f.Crash != nil:
-		c.failPoint(path+".step", f.Crash.Step)
+		c.failPoint(path+".step", f.Crash.Step, f.Pick)
 	case f.PowerCut != nil:
-		c.failPoint(path+".step", f.PowerCut.Step)
+		c.failPoint(path+".step", f.PowerCut.Step, f.Pick)
 	case f.Clock != nil && f.Clock.Jump == 0 && f.Clock.DriftPPM == 0:
 		c.bad(path, "a clock that is right: set jump or drift_ppm")
 	case f.Clock != nil && f.Clock.DriftPPM == 0 && f.For > 0:
@@ -194,14 +194,29 @@ func (c *checker) faultNode(path string, f *Fault) {
 		c.bad(path, "move where? want one of to and by")
 	case f.Behave != nil && f.Behave.As.Model != "" && !c.hasModel(f.Behave.As.Model):
 		c.bad(path+".as", "no group has model %q", f.Behave.As.Model)
+	case f.Behave != nil && c.noRobot(f.Pick):
+		c.bad(path, "releases run on robots, and %q is no robot", f.Pick.String())
 	case len(f.Race) > len(c.s.Operators):
 		c.bad(path, "%d words for %d operator%s: each says one", len(f.Race), len(c.s.Operators), strings.Repeat("s", len(c.s.Operators)-1))
 	}
 }
 
+// noRobot reports whether p can be no robot: what is about payloads does nothing then.
+func (c *checker) noRobot(p *Pick) bool {
+	if p == nil || p.IsZero() || p.Truth() || c.labelled(p) {
+		return false
+	}
+	all := Pick{Of: p.Of, But: p.But}.Choose(0, func(t Term) []string { return c.s.who(c.machines, t) })
+	return len(all) > 0 && !slices.ContainsFunc(all, func(name string) bool { return c.kinds[name] == Robots })
+}
+
 // failPoint checks a named step of an update.
-func (c *checker) failPoint(path, step string) {
-	if step == "" {
+func (c *checker) failPoint(path, step string, whom *Pick) {
+	switch {
+	case step == "":
+		return
+	case c.noRobot(whom):
+		c.bad(path, "a step is one of a robot's update, and %q is no robot", whom.String())
 		return
 	}
 	component, phase, _ := strings.Cut(step, "/")
