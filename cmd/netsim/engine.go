@@ -48,7 +48,7 @@ func newEngine(ctx context.Context, parallel int) (*engine, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("build netsim anew for exact runs, in the user's cache directory: %w", err)
 	}
 	e := &engine{program: built.Path, loose: built.Why, slots: slots(parallel)}
 	return e, e.hold()
@@ -104,23 +104,17 @@ func (f *failure) Error() string {
 // shownStderr is how many lines of a dead run's last words are worth a screen.
 const shownStderr = 60
 
-// lastWords is the beginning of what the run said before it died.
+// lastWords is the beginning of what the run said before it died, each line after a line
+// break; nothing if Error says it all.
 func (f *failure) lastWords() string {
 	lines := strings.Split(strings.TrimSpace(f.stderr), "\n")
+	if len(lines) == 1 {
+		return ""
+	}
 	if n := len(lines); n > shownStderr {
 		lines = append(lines[:shownStderr:shownStderr], fmt.Sprintf("… and %d more lines; netsim sweep --save keeps them", n-shownStderr))
 	}
-	return strings.Join(lines, "\n")
-}
-
-// ramDisk is where runs keep their state if it is there: nodes sync a lot.
-var ramDisk = "/dev/shm"
-
-func tempDir() (string, error) {
-	if d, err := os.MkdirTemp(ramDisk, "netsim."); err == nil {
-		return d, nil
-	}
-	return os.MkdirTemp("", "netsim.")
+	return "\n" + strings.Join(lines, "\n")
 }
 
 // run plays s once.
@@ -167,9 +161,15 @@ func (e *engine) run(ctx context.Context, s source, o runOptions) (*netsim.Repor
 	}
 	report, read := listen(out, o)
 	err = cmd.Wait()
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return nil, fmt.Errorf("run of seed %d: %w", o.seed, context.Cause(ctx))
+	}
+	if err != nil || report == nil || !report.OK() {
+		if full := fullDisk(dir); full != nil {
+			return nil, fmt.Errorf("run of seed %d: %w", o.seed, full)
+		}
+	}
+	switch {
 	case err != nil:
 		return nil, &failure{fmt.Sprintf("seed %d: %v", o.seed, err), stderr.String()}
 	case read != nil || report == nil:

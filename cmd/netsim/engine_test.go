@@ -37,6 +37,39 @@ func TestARunThatDies(t *testing.T) {
 	require.Contains(t, reports[1].Why(), "out of luck")
 }
 
+// A disk that is full makes robots fail, and is no fault of theirs; a run that goes well
+// in spite of it goes well.
+func TestAFullDiskIsNotTheSwarmsFault(t *testing.T) {
+	was := leastFree
+	leastFree = 1 << 62
+	defer func() { leastFree = was }()
+	code, _, errs := play(t, "run", file(t))
+	require.Zero(t, code, errs)
+	bad := file(t, `active: "1.1"`, `active: "1.0"`)
+	for _, args := range [][]string{{"run", bad}, {"run", bad, "--runs", "2"}, {"sweep", bad, "--seeds", "1"}, {"shrink", bad}} {
+		code, out, errs := play(t, args...)
+		require.Equal(t, exitError, code, args)
+		require.Contains(t, errs, "MiB left: what went wrong in this run may come of that")
+		require.NotContains(t, out, "NOT MET")
+	}
+}
+
+// A small RAM disk is left alone.
+func TestWhereRunsKeepTheirState(t *testing.T) {
+	ram, was := ramDisk, roomyFree
+	defer func() { ramDisk, roomyFree = ram, was }()
+	ramDisk = t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	roomyFree = 1
+	dir, err := tempDir()
+	require.NoError(t, err)
+	require.Equal(t, ramDisk, filepath.Dir(dir))
+	roomyFree = 1 << 62
+	dir, err = tempDir()
+	require.NoError(t, err)
+	require.Equal(t, os.TempDir(), filepath.Dir(dir))
+}
+
 func TestTracesComeAlong(t *testing.T) {
 	s := source{Scenario: &scenario.Scenario{Fleet: []scenario.Group{{}, {Mobility: scenario.Mobility{Trace: "ways/walk.csv"}}}}}
 	dir := t.TempDir()

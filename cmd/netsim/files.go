@@ -2,9 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/netsim"
@@ -21,6 +25,38 @@ func writeHTML(path string, s source, reports []*netsim.Report) error {
 
 // writeFile writes a report or a scenario: whole, or not at all.
 func writeFile(path string, data []byte) error { return durable.WriteFile(path, data, 0o644) }
+
+// writable makes sure that writeFile will find a place for each path, empty ones left out:
+// whoever waits for hours should hear of a wrong path before.
+func writable(paths ...string) error {
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return usagef("%s is no plain file: name one to write to", path)
+		}
+		f, err := os.CreateTemp(filepath.Dir(path), ".netsim.*")
+		if err != nil {
+			return usagef("%s cannot be written: %w", path, err)
+		}
+		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startSeed is the first seed of runs: --seed, or the scenario's own.
+func startSeed(cmd *cobra.Command, given, own uint64) (uint64, error) {
+	switch {
+	case given != 0:
+		return given, nil
+	case cmd.Flags().Changed("seed"):
+		return 0, usagef("--seed 0: seeds begin at 1")
+	}
+	return own, nil
+}
 
 // makeDir makes a directory for files of a sweep.
 func makeDir(path string) error { return os.MkdirAll(path, 0o755) }

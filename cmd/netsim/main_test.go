@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/starling-swarm/starling/netsim"
+	"github.com/starling-swarm/starling/netsim/scenario"
 )
 
 // tiny is a swarm that gets a release within seconds.
@@ -201,6 +202,60 @@ func TestShrink(t *testing.T) {
 	require.Contains(t, errs, "nothing to shrink")
 }
 
+// What was expected and does not come without a story or without time is not what went
+// wrong: shrinking keeps both, and the fault that is the reason.
+func TestShrinkOfWhatDidNotCome(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a scenario a few dozen times")
+	}
+	path := file(t, "crash: {restart: 2s}", "crash: {}", "done 1.1, pick: cart-2", "canary 1.1, pick: cart-2")
+	code, out, errs := play(t, "shrink", path, "--for", "20s")
+	require.Zero(t, code, errs)
+	require.Contains(t, errs, "fails: does not meet active 1.1; 1.1 is ")
+	small, err := scenario.Parse("small", []byte(out))
+	require.NoError(t, err, out)
+	require.Len(t, small.Faults, 1, out)
+	require.NotNil(t, small.Faults[0].Crash, out)
+	require.Len(t, small.Story, 1, out)
+	require.Equal(t, time.Minute, small.Duration)
+	require.Equal(t, []scenario.Ref{"1.1"}, small.Expect.Active)
+}
+
+// What was found in half an hour is not lost to Ctrl-C.
+func TestShrinkIsStopped(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	told := func(text string) {
+		if strings.Contains(text, "still fails") {
+			stop()
+		}
+	}
+	code, out, errs := command(t, ctx, told, "shrink", file(t, `active: "1.1"`, `active: "1.1", max_out_of_service: 0`))
+	require.Equal(t, exitInterrupted, code, errs)
+	small, err := scenario.Parse("small", []byte(out))
+	require.NoError(t, err, out)
+	require.Empty(t, small.Faults)
+}
+
+// Two scenarios of one name are two, and one that is named twice is one.
+func TestSweepOfTwins(t *testing.T) {
+	a, b, save := file(t), file(t, `active: "1.1"`, `active: "1.1", max_out_of_service: 0`), t.TempDir()
+	code, out, errs := play(t, "sweep", a, b, a, "--seeds", "1", "--seed", "3", "--save", save)
+	require.Equal(t, exitBroken, code, errs)
+	require.Regexp(t, `(?m)^`+a+` +1 +0 `, out)
+	require.Regexp(t, `(?m)^`+b+` +1 +1 `, out)
+	require.Regexp(t, `(?m)^all +2 +1$`, out)
+	_, err := os.Stat(filepath.Join(save, strings.ReplaceAll(b, "/", "_")+"-3.yaml"))
+	require.NoError(t, err)
+}
+
+// A sweep in which no run came to its end does not say that all went well.
+func TestSweepOfNothing(t *testing.T) {
+	code, _, errs := play(t, "sweep", file(t), "--for", "1ms")
+	require.Equal(t, exitError, code)
+	require.Contains(t, errs, "no run came to its end")
+}
+
 // Ctrl-C ends the runs' processes and leaves nothing on the RAM disk.
 func TestInterrupt(t *testing.T) {
 	for name, args := range map[string][]string{
@@ -237,6 +292,15 @@ func TestMistakes(t *testing.T) {
 		{"run " + path + " --runs 0", "want 1 or more"},
 		{"run " + path + " --runs 2 --trace x", "are for one run"},
 		{"run " + path + " --sed 4", "unknown flag: --sed"},
+		{"run " + path + " --seed 0", "seeds begin at 1"},
+		{"run " + path + " --html /nowhere/at/all/x.html", "/nowhere/at/all/x.html cannot be written"},
+		{"run " + t.TempDir(), "is a directory"},
+		{"sweep " + path + " --seeds -1", "--seeds -1: want 0"},
+		{"sweep " + path + " --seed 0", "seeds begin at 1"},
+		{"sweep " + path + " --for -2s", "want a time above 0"},
+		{"shrink " + path + " --for 0s", "want a time above 0"},
+		{"shrink " + path + " -o " + t.TempDir(), "no plain file"},
+		{"replay " + path + " --seed 0", "seeds begin at 1"},
 		{"replay " + path + " --times 1", "want 2 or more"},
 		{"rehearse --plan x", "want --plan FILE, --release FILE and --swarm FILE"},
 		{"rehearse --plan x --release nothing.star --swarm demo", "nothing.star"},

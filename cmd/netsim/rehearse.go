@@ -81,12 +81,15 @@ func (o *rehearseOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return refused(err)
 	}
+	if err := writable(o.out, o.html); err != nil {
+		return err
+	}
+	if o.seed, err = startSeed(cmd, o.seed, c.Seed); err != nil {
+		return err
+	}
 	e, err := makeEngine(cmd.Context(), o.parallel)
 	if err != nil {
 		return err
-	}
-	if o.seed == 0 {
-		o.seed = c.Seed
 	}
 	p := newProgress(cmd.ErrOrStderr(), o.runs, o.verbose, o.asJSON)
 	reports, err := e.series(cmd.Context(), s.with(c), runOptions{seed: o.seed, plan: sub.Sealed}, o.runs, p, o.again())

@@ -32,8 +32,8 @@ packet; if two are not, the first event in which they differ is shown.`,
 			if times < 2 {
 				return usagef("--times %d: want 2 or more", times)
 			}
-			if seed == 0 {
-				seed = s.Seed
+			if seed, err = startSeed(cmd, seed, s.Seed); err != nil {
+				return err
 			}
 			e, err := makeEngine(cmd.Context(), parallel)
 			if err != nil {
@@ -56,7 +56,7 @@ type replayed struct {
 	Runs     int      `json:"runs"`
 	Equal    int      `json:"equal"`  // to the first, it included
 	Digest   string   `json:"digest"` // of the first
-	Exact    bool     `json:"exact"`
+	Exact    bool     `json:"exact"`  // the program is built for it, and all runs are equal
 	Differ   []string `json:"differ"` // where others part from the first
 }
 
@@ -87,6 +87,7 @@ func (e *engine) replay(cmd *cobra.Command, s source, seed uint64, times int, as
 		}
 		out.Differ = append(out.Differ, fmt.Sprintf("run %d is another one than run 1: %s", i+2, d))
 	}
+	out.Exact = out.Exact && out.Equal == times
 	if err := out.show(cmd.OutOrStdout(), asJSON); err != nil {
 		return err
 	}

@@ -39,8 +39,11 @@ all seeds that do at most, with 95 % confidence.`,
 			if runs > 1 && o.trace+o.log != "" {
 				return usagef("--trace and --log are for one run: choose its --seed")
 			}
-			if o.seed == 0 {
-				o.seed = s.Seed
+			if err := writable(html); err != nil {
+				return err
+			}
+			if o.seed, err = startSeed(cmd, o.seed, s.Seed); err != nil {
+				return err
 			}
 			e, err := makeEngine(cmd.Context(), parallel)
 			if err != nil {
@@ -109,7 +112,7 @@ func (e *engine) many(n int, one func(i int) (*netsim.Report, error)) ([]*netsim
 	for _, err := range errs { // one is enough: an interrupt ends all in the same way
 		var f *failure
 		if errors.As(err, &f) {
-			return nil, fmt.Errorf("%w\n%s", f, f.lastWords())
+			return nil, fmt.Errorf("%w%s", f, f.lastWords())
 		}
 		if err != nil {
 			return nil, err

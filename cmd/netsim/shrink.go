@@ -20,7 +20,10 @@ func shrinkCommand() *cobra.Command {
 		Use:   "shrink SCENARIO",
 		Short: "Find the smallest scenario that still goes wrong in the same way",
 		Long: `Leave out faults, steps, robots, time and sizes as long as the same promise is broken
-with the same seed, and print the smallest scenario found.`,
+with the same seed, and print the smallest scenario found, also after Ctrl-C.
+Where no promise is broken, but something expected did not come, only faults, robots and
+sizes are left out, and the story must come as far as before: without its steps, or
+without the time, nothing could come.`,
 		Example: "  netsim shrink split-brain --seed 41 -o small.yaml",
 		Args:    exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -28,8 +31,14 @@ with the same seed, and print the smallest scenario found.`,
 			if err != nil {
 				return err
 			}
-			if seed == 0 {
-				seed = s.Seed
+			if budget <= 0 {
+				return usagef("--for %s: want a time above 0", budget)
+			}
+			if err := writable(out); err != nil {
+				return err
+			}
+			if seed, err = startSeed(cmd, seed, s.Seed); err != nil {
+				return err
 			}
 			e, err := makeEngine(cmd.Context(), parallel)
 			if err != nil {
@@ -38,16 +47,17 @@ with the same seed, and print the smallest scenario found.`,
 			h := &shrinker{e: e, from: s, seed: seed, end: time.Now().Add(budget), say: func(format string, a ...any) {
 				fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", a...)
 			}}
-			small, err := h.shrink(cmd.Context())
-			if err != nil {
-				return err
+			small, stopped := h.shrink(cmd.Context())
+			if small == nil {
+				return stopped
 			}
 			text := append(fmt.Appendf(nil, "# %s, with seed %d\n", h.kind, seed), small.Print()...)
 			if out != "" {
-				return writeFile(out, text)
+				err = writeFile(out, text)
+			} else {
+				_, err = cmd.OutOrStdout().Write(text)
 			}
-			_, err = cmd.OutOrStdout().Write(text)
-			return err
+			return errors.Join(err, stopped)
 		},
 	}
 	f := cmd.Flags()
@@ -66,19 +76,24 @@ type shrinker struct {
 	end   time.Time
 	say   func(format string, args ...any)
 	kind  string        // of the failure
+	unmet bool          // no promise was broken: something expected did not come
 	once  time.Duration // real time that one run of the first scenario took
 	tried int
 }
 
-// shrink takes the first smaller scenario that still fails, again and again.
+// shrink takes the first smaller scenario that still fails, again and again. If ctx ends it
+// returns the smallest so far with the error; nil if it knows of none that fails.
 func (h *shrinker) shrink(ctx context.Context) (*scenario.Scenario, error) {
 	s := h.from.Replay(h.seed)
 	began := time.Now()
-	h.kind = h.fails(ctx, s)
-	if ctx.Err() != nil {
+	var err error
+	h.kind, h.unmet, err = h.fails(ctx, s)
+	switch {
+	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	}
-	if h.kind == "" {
+	case err != nil:
+		return nil, err
+	case h.kind == "":
 		return nil, usagef("%s with seed %d goes well: there is nothing to shrink", s.Name, h.seed)
 	}
 	h.once = time.Since(began)
@@ -104,7 +119,7 @@ func (h *shrinker) step(ctx context.Context, s *scenario.Scenario) *scenario.Sce
 		kinds := make(chan int, len(batch))
 		for i, c := range batch {
 			go func() {
-				if h.fails(ctx, c) == h.kind {
+				if kind, _, err := h.fails(ctx, c); err == nil && kind == h.kind {
 					kinds <- i
 				} else {
 					kinds <- len(batch)
@@ -122,7 +137,11 @@ func (h *shrinker) step(ctx context.Context, s *scenario.Scenario) *scenario.Sce
 		}
 		return nil
 	}
-	for c := range s.Smaller() {
+	smaller := s.Smaller
+	if h.unmet {
+		smaller = s.Easier
+	}
+	for c := range smaller() {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -136,22 +155,27 @@ func (h *shrinker) step(ctx context.Context, s *scenario.Scenario) *scenario.Sce
 }
 
 // fails is the kind of s's failure: the invariant that was broken first, what was
-// expected, or how the simulation died; empty if all went well.
-func (h *shrinker) fails(ctx context.Context, s *scenario.Scenario) string {
+// expected and how the story ended without it, or how the simulation died; empty if all
+// went well. unmet says that it is only something expected that did not come. An error is
+// why s could not be run at all.
+func (h *shrinker) fails(ctx context.Context, s *scenario.Scenario) (kind string, unmet bool, err error) {
 	var budget time.Duration // the first run has none
 	if h.once > 0 {
 		budget = max(10*h.once, time.Minute)
 	}
 	r, err := h.e.run(ctx, h.from.with(s), runOptions{seed: h.seed, budget: budget})
+	var died *failure
 	switch {
 	case ctx.Err() != nil:
-		return ""
+		return "", false, nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return "takes too long"
+		return "takes too long", false, nil
+	case errors.As(err, &died):
+		return err.Error(), false, nil
 	case err != nil:
-		return err.Error()
+		return "", false, err
 	}
-	return r.Kind()
+	return r.End(), len(r.Violations) == 0 && len(r.Unmet) > 0, nil
 }
 
 func sizeOf(s *scenario.Scenario) string {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/starling-swarm/starling/netsim"
 	"github.com/starling-swarm/starling/netsim/scenario"
@@ -15,6 +16,7 @@ type source struct {
 	*scenario.Scenario
 	name  string // as it was asked for: a file, or one of the library
 	files fs.FS  // what stands beside it; nil if it is of the library
+	twin  bool   // another that is run with it has the same name inside
 }
 
 // open reads a scenario: a file, or one of the library by name.
@@ -28,10 +30,10 @@ func open(name string) (source, error) {
 		return source{Scenario: s, name: name}, nil
 	}
 	if err != nil {
-		return source{}, err
+		return source{}, usage{err}
 	}
 	s, err := scenario.Parse(name, data)
-	return source{s, name, os.DirFS(filepath.Dir(name))}, err
+	return source{Scenario: s, name: name, files: os.DirFS(filepath.Dir(name))}, err
 }
 
 // maxUnasked bounds the machines of scenarios that are run though nobody named them:
@@ -49,14 +51,30 @@ func chosen(args []string) (list []source, err error) {
 		}
 		return list, nil
 	}
+	names := map[string]int{}
 	for _, a := range args {
+		if slices.ContainsFunc(list, func(s source) bool { return s.name == a }) {
+			continue // asked for twice
+		}
 		s, err := open(a)
 		if err != nil {
 			return nil, err
 		}
+		names[s.Name]++
 		list = append(list, s)
 	}
+	for i := range list {
+		list[i].twin = names[list[i].Name] > 1
+	}
 	return list, nil
+}
+
+// label tells s from others that are run with it.
+func (s source) label() string {
+	if s.twin {
+		return s.name
+	}
+	return s.Name
 }
 
 // traces copies the files that s names into a directory, so that a run sees them under

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,9 +34,22 @@ Ctrl-C, counts the runs that came to an end.`,
   netsim sweep split-brain demo --for 2h --save failures
   netsim sweep --for 8h --seed 1000 --json > night.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case seeds < 0:
+				return usagef("--seeds %d: want 0, which is without end, or more", seeds)
+			case lasts < 0:
+				return usagef("--for %s: want a time above 0", lasts)
+			case first == 0:
+				return usagef("--seed 0: seeds begin at 1")
+			}
 			list, err := chosen(args)
 			if err != nil {
 				return err
+			}
+			if save != "" { // before hours of runs, not after
+				if err := makeDir(save); err != nil {
+					return usagef("--save: %w", err)
+				}
 			}
 			e, err := makeEngine(cmd.Context(), parallel)
 			if err != nil {
@@ -65,10 +79,10 @@ Ctrl-C, counts the runs that came to an end.`,
 			if err := w.end(cmd.OutOrStdout(), list); err != nil {
 				return err
 			}
-			if err == nil && w.bad() > 0 {
-				return errBroken
+			if err != nil {
+				return err
 			}
-			return err
+			return w.verdict()
 		},
 	}
 	f := cmd.Flags()
@@ -93,7 +107,7 @@ type sweep struct {
 	json bool
 
 	mu       sync.Mutex
-	rows     map[string]*row // guarded by mu, like all below: by the scenario's name
+	rows     map[string]*row // guarded by mu, like all below: by the source's name
 	failures []failedRun     // as they came
 	runs     int
 }
@@ -122,7 +136,7 @@ func (w *sweep) run(ctx context.Context, list []source, first uint64, seeds int)
 				switch {
 				case ctx.Err() != nil: // cut off: it says nothing about the seed
 				case err != nil && !errors.As(err, &died): // no disk, no memory: not the seed's fault
-					stop(fmt.Errorf("%s seed %d: %w", s.Name, seed, err))
+					stop(fmt.Errorf("%s seed %d: %w", s.label(), seed, err))
 				default:
 					w.take(s, seed, r, err)
 				}
@@ -137,10 +151,10 @@ func (w *sweep) run(ctx context.Context, list []source, first uint64, seeds int)
 func (w *sweep) take(s source, seed uint64, r *netsim.Report, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x := w.rows[s.Name]
+	x := w.rows[s.name]
 	if x == nil {
-		x = &row{Scenario: s.Name}
-		w.rows[s.Name] = x
+		x = &row{Scenario: s.label()}
+		w.rows[s.name] = x
 	}
 	what := ""
 	switch {
@@ -154,15 +168,15 @@ func (w *sweep) take(s source, seed uint64, r *netsim.Report, err error) {
 	if what != "" {
 		w.fails(s, seed, what, err)
 	}
-	w.p.far(fmt.Sprintf("%d runs, %d went wrong; the last was %s seed %d", w.runs, len(w.failures), s.Name, seed))
+	w.p.far(fmt.Sprintf("%d runs, %d went wrong; the last was %s seed %d", w.runs, len(w.failures), s.label(), seed))
 }
 
 // fails tells of a run that went wrong; the caller holds mu.
 func (w *sweep) fails(s source, seed uint64, what string, err error) {
-	f := failedRun{s.Name, seed, what, fmt.Sprintf("netsim run %s --seed %d -v", quote(s.name), seed)}
+	f := failedRun{s.label(), seed, what, fmt.Sprintf("netsim run %s --seed %d -v", quote(s.name), seed)}
 	w.failures = append(w.failures, f)
 	w.p.end()
-	fmt.Fprintf(w.out, "%s seed %d: %s\n  replay: %s\n", s.Name, seed, what, f.Replay)
+	fmt.Fprintf(w.out, "%s seed %d: %s\n  replay: %s\n", s.label(), seed, what, f.Replay)
 	if w.save != "" {
 		if err := saveFailure(w.save, s, seed, what, err); err != nil {
 			fmt.Fprintf(w.out, "  not saved: %v\n", err)
@@ -170,11 +184,17 @@ func (w *sweep) fails(s source, seed uint64, what string, err error) {
 	}
 }
 
-// bad is how many runs went wrong.
-func (w *sweep) bad() int {
+// verdict is what the sweep says as a whole. Without a single run it says nothing.
+func (w *sweep) verdict() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.failures)
+	switch {
+	case len(w.failures) > 0:
+		return errBroken
+	case w.runs == 0:
+		return errors.New("no run came to its end in the time of --for: give it more")
+	}
+	return nil
 }
 
 // saveFailure writes a scenario whose faults are counted out for the seed.
@@ -182,12 +202,15 @@ func saveFailure(dir string, s source, seed uint64, what string, err error) erro
 	if err := makeDir(dir); err != nil {
 		return err
 	}
-	base := filepath.Join(dir, fmt.Sprintf("%s-%d", s.Name, seed))
+	base := filepath.Join(dir, fmt.Sprintf("%s-%d", strings.ReplaceAll(s.label(), "/", "_"), seed))
 	var f *failure
 	if errors.As(err, &f) {
 		if err := writeFile(base+".stderr", []byte(f.stderr)); err != nil {
 			return err
 		}
+	}
+	if err := s.traces(dir); err != nil { // beside it, as it names them
+		return err
 	}
 	return writeFile(base+".yaml", append([]byte("# "+what+"\n"), s.Replay(seed).Print()...))
 }

@@ -56,7 +56,7 @@ func (w *sweep) end(out io.Writer, list []source) error {
 	defer w.mu.Unlock()
 	sum := swept{Scenarios: []*row{}, Failures: w.failures}
 	for _, s := range list {
-		if x := w.rows[s.Name]; x != nil {
+		if x := w.rows[s.name]; x != nil {
 			x.UpperBound = netsim.UpperBound(x.Runs, x.Failed)
 			sum.Scenarios, sum.Runs, sum.Failed = append(sum.Scenarios, x), sum.Runs+x.Runs, sum.Failed+x.Failed
 		}
