@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/starling-swarm/starling/netsim"
 	"github.com/starling-swarm/starling/netsim/exact"
 )
@@ -43,15 +45,41 @@ func newEngine(ctx context.Context, parallel int) (*engine, error) {
 	if err != nil {
 		return plainEngine(parallel, errors.New("its sources are not here: run it inside a clone, with Go, for runs that replay exactly"))
 	}
-	built, err := exact.Build(ctx, exact.Source{Package: pkg, Dir: strings.TrimSpace(string(dir))}, "")
+	e := &engine{slots: slots(parallel)}
+	err = oneBuild(ctx, func() error {
+		built, err := exact.Build(ctx, exact.Source{Package: pkg, Dir: strings.TrimSpace(string(dir))}, "")
+		if err != nil {
+			return err
+		}
+		e.program, e.loose = built.Path, built.Why
+		return e.hold()
+	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("build netsim anew for exact runs, in the user's cache directory: %w", err)
 	}
-	e := &engine{program: built.Path, loose: built.Why, slots: slots(parallel)}
-	return e, e.hold()
+	return e, nil
+}
+
+// oneBuild calls build while no other process of this user does: two that are started
+// together would write the same program, and neither can run what is being written.
+func oneBuild(ctx context.Context, build func() error) error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(cache, "starling", "netsim")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	l := flock.New(filepath.Join(dir, "build.lock"))
+	const pace = 50 * time.Millisecond
+	if _, err := l.TryLockContext(ctx, pace); err != nil {
+		return err
+	}
+	return errors.Join(build(), l.Close())
 }
 
 // hold keeps the program as it is now: a sweep lasts for hours, and whoever runs netsim

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -151,4 +152,31 @@ func TestFar(t *testing.T) {
 	p.far("3 runs")
 	p.end()
 	require.Contains(t, out.String(), "\r\x1b[K0s  3 runs\r\x1b[K")
+}
+
+// Several that are started together, before there is a program, build one after the other.
+func TestEnginesTogether(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds netsim")
+	}
+	first, err := newEngine(t.Context(), 1)
+	require.NoError(t, err)
+	if first.held == nil {
+		t.Skip("the program is used by its path here")
+	}
+	require.NoError(t, os.Remove(first.held.Name()))
+	const engines = 4
+	errs := make(chan error, engines)
+	for range engines {
+		go func() {
+			e, err := newEngine(t.Context(), 1)
+			if err == nil {
+				err = exec.Command(e.program, "ls").Run()
+			}
+			errs <- err
+		}()
+	}
+	for range engines {
+		require.NoError(t, <-errs)
+	}
 }
