@@ -10,6 +10,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/p2p"
+	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/node/halt"
@@ -138,7 +139,7 @@ func (n *Node) startGossip(ctx context.Context) (err error) {
 	v := n.keeper.View()
 	self, _ := n.self(v)
 	n.gossip, err = gossip.New(gossip.Config{
-		Self: v.Self, Swarm: v.Swarm, Keys: v.keys, Packets: n.packets, Streams: n.streams, Dial: n.cfg.Network.Dial,
+		Self: v.Self, Swarm: v.Swarm, Keys: v.keys, Packets: n.packets, Streams: n.streams, Dial: dialer(n.cfg.Network, pace.Control),
 		Advertise: net.JoinHostPort(n.host, itoa(int(self.Gossip))), Profile: n.time.gossip,
 		Admit: n.admitGossip, Seeds: n.gossipSeeds, Meta: n.meta(v), Log: n.log,
 	})
@@ -191,10 +192,10 @@ func (n *Node) gossipSeeds() []string {
 	return out
 }
 
-// newHost makes one of the two hosts. wrote is told of what it sends; nil is nobody.
-func (n *Node) newHost(l net.Listener, port func(join.Address) uint16, wrote func(int)) (*p2p.Host, error) {
+// newHost makes one of the two hosts, for a class of what is sent. wrote is told of what it sends; nil is nobody.
+func (n *Node) newHost(l net.Listener, class pace.Class, port func(join.Address) uint16, wrote func(int)) (*p2p.Host, error) {
 	return p2p.New(p2p.Config{
-		Key: n.priv, Listener: l, Dial: n.cfg.Network.Dial,
+		Key: n.priv, Listener: l, Dial: dialer(n.cfg.Network, class),
 		Resolve: func(k envelope.Key) []string { return n.resolve(k, port) },
 		Admit:   n.admit, Known: n.known, Log: n.log, DialTimeout: n.time.dial, MaxPeers: maxPeers,
 		Wrote: wrote, Refused: n.turnedAway,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"strconv"
+
+	"github.com/starling-swarm/starling/artifacts/pace"
 )
 
 // ports remembers which ports were picked for port 0.
@@ -31,20 +33,21 @@ func (n *Node) listen() error {
 	for _, l := range []struct {
 		addr, def string
 		kept      int
+		class     pace.Class
 		into      *net.Listener
-	}{{n.cfg.Bulk, ":7947", kept.Bulk, &bulk}, {n.cfg.Control, ":7948", kept.Control, &control}} {
+	}{{n.cfg.Bulk, ":7947", kept.Bulk, pace.Bulk, &bulk}, {n.cfg.Control, ":7948", kept.Control, pace.Control, &control}} {
 		err := withKept(l.addr, l.def, l.kept, func(addr string) (err error) {
-			*l.into, err = n.cfg.Network.Listen(ctx, addr)
+			*l.into, err = n.cfg.Network.Listen(ctx, addr, l.class)
 			return err
 		})
 		if err != nil {
 			return errors.Join(err, closeAll(bulk, control))
 		}
 	}
-	if n.bulk, err = n.newHost(bulk, bulkPort, nil); err != nil {
+	if n.bulk, err = n.newHost(bulk, pace.Bulk, bulkPort, nil); err != nil {
 		return errors.Join(err, closeAll(bulk, control))
 	}
-	if n.control, err = n.newHost(control, controlPort, n.charge); err != nil {
+	if n.control, err = n.newHost(control, pace.Control, controlPort, n.charge); err != nil {
 		return errors.Join(err, closeAll(control))
 	}
 	now := ports{portOf(n.streams.Addr()), portOf(bulk.Addr()), portOf(control.Addr())}

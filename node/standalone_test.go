@@ -12,6 +12,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node/halt"
 	"github.com/starling-swarm/starling/node/install"
@@ -22,7 +23,9 @@ import (
 // nowhere is a network without anybody on it.
 type nowhere struct{ OSNetwork }
 
-func (nowhere) Dial(context.Context, string) (net.Conn, error) { return nil, os.ErrDeadlineExceeded }
+func (nowhere) Dial(context.Context, string, pace.Class) (net.Conn, error) {
+	return nil, os.ErrDeadlineExceeded
+}
 
 // loneRobot has joined, and then power was lost before it heard anything of the
 // swarm: it knows no roster and no key of the gossip. Its slots hold a payload each.

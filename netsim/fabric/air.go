@@ -8,8 +8,9 @@ import (
 // A server is something that can serve one packet after the other: an uplink, a
 // downlink, the air of a cell.
 type server struct {
-	free time.Duration // when it has done all its work
-	used time.Duration // all work so far
+	free  time.Duration // when it has done all its work
+	first time.Duration // when it has done what is urgent
+	used  time.Duration // all work so far
 }
 
 // serve adds work and returns when it will be done. Work is served in the order in
@@ -18,6 +19,14 @@ func (s *server) serve(now, work time.Duration) time.Duration {
 	s.free = max(s.free, now) + work
 	s.used += work
 	return s.free
+}
+
+// urge adds work that goes before all that is not urgent, and returns when it will be
+// done. What waits already ends no later for it: urgent work is little, and what comes
+// next pays.
+func (s *server) urge(now, work time.Duration) time.Duration {
+	s.first = max(s.first, now) + work
+	return min(s.first, s.serve(now, work))
 }
 
 // backlog is how much work waits.

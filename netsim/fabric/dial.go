@@ -19,8 +19,9 @@ const (
 
 // listener is a socket for streams.
 type listener struct {
-	host *Host
-	addr *net.TCPAddr
+	host   *Host
+	addr   *net.TCPAddr
+	urgent bool
 
 	// All below is guarded by the network's lock.
 	arrived    fifo[*conn]
@@ -32,13 +33,17 @@ type listener struct {
 // Listen opens a socket for streams at "host:port"; port 0 picks one. It fails with
 // EADDRINUSE if another socket of this host listens at the port.
 func (h *Host) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	return h.listen(ctx, addr, false)
+}
+
+func (h *Host) listen(ctx context.Context, addr string, urgent bool) (net.Listener, error) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	ip, port, err := h.bind(ctx, addr, func(p uint16) bool { return h.ports.streams[p] != nil })
 	if err != nil {
 		return nil, opError("listen", "tcp", nil, nil, err)
 	}
-	l := &listener{host: h, addr: &net.TCPAddr{IP: ip, Port: int(port)}}
+	l := &listener{host: h, addr: &net.TCPAddr{IP: ip, Port: int(port)}, urgent: urgent}
 	h.ports.streams[port] = l
 	return l, nil
 }
@@ -128,6 +133,7 @@ type dial struct {
 	to      *Host // nil: nobody has the address
 	ip      net.IP
 	port    uint16
+	urgent  bool
 	step    func(d *dial, now time.Duration)
 	tries   int
 	at      *listener     // that has answered
@@ -142,7 +148,11 @@ type dial struct {
 // one round trip. Where nobody listens it is refused after as long; where nobody
 // answers it blocks until ctx ends, or 127 s.
 func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	d, err := h.dial(ctx, addr)
+	return h.dialAs(ctx, addr, false)
+}
+
+func (h *Host) dialAs(ctx context.Context, addr string, urgent bool) (net.Conn, error) {
+	d, err := h.dial(ctx, addr, urgent)
 	if err != nil {
 		return nil, opError("dial", "tcp", nil, nil, err)
 	}
@@ -162,7 +172,7 @@ func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // dial sends the first request.
-func (h *Host) dial(ctx context.Context, addr string) (*dial, error) {
+func (h *Host) dial(ctx context.Context, addr string, urgent bool) (*dial, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -178,7 +188,7 @@ func (h *Host) dial(ctx context.Context, addr string) (*dial, error) {
 	if ip.IsUnspecified() {
 		ip = net.IPv4(127, 0, 0, 1).To4()
 	}
-	d := &dial{from: h, to: h.hostAt(ip), ip: ip, port: port, done: make(chan struct{})}
+	d := &dial{from: h, to: h.hostAt(ip), ip: ip, port: port, urgent: urgent, done: make(chan struct{})}
 	h.ports.dials = append(h.ports.dials, d)
 	d.step = (*dial).request
 	h.net.plan(h.net.now(), d)
@@ -223,7 +233,7 @@ func (d *dial) request(now time.Duration) {
 		return
 	}
 	d.from.count(d.port).sent(1, tcpHeader)
-	done := p.serve(now, 1, tcpHeader, 0)
+	done := p.serve(now, 1, tcpHeader, 0, d.urgent)
 	d.after(done.through+p.delay(k), (*dial).arrive)
 }
 
@@ -263,7 +273,7 @@ func (d *dial) arrive(now time.Duration) {
 	d.there = d.to.life
 	back := d.to.link(d.from)
 	p := back.now(now)
-	done := p.serve(now, 1, tcpHeader, 0)
+	done := p.serve(now, 1, tcpHeader, 0, d.at != nil && d.at.urgent)
 	d.after(done.through+p.delay(back.nextSegment()), (*dial).answer)
 }
 
@@ -287,8 +297,8 @@ func (d *dial) answer(now time.Duration) {
 	if d.ip.IsLoopback() {
 		here.IP = d.ip
 	}
-	a := &conn{host: d.from, life: d.from.life, local: here, remote: there}
-	b := &conn{host: d.to, life: d.there, local: there, remote: here, listener: d.at}
+	a := &conn{host: d.from, life: d.from.life, local: here, remote: there, urgent: d.urgent}
+	b := &conn{host: d.to, life: d.there, local: there, remote: here, listener: d.at, urgent: d.at.urgent}
 	a.out, b.out = newHalf(a, b, d.port), newHalf(b, a, d.port)
 	a.in, b.in = b.out, a.out
 	a.enter()

@@ -85,8 +85,9 @@ type service struct {
 }
 
 // serve makes every server on p carry a number of packets with so many bytes in
-// all, and the air on it the acknowledgements of a stream too.
-func (p *path) serve(now time.Duration, packets, bytes, acks int) service {
+// all, and the air on it the acknowledgements of a stream too. What is urgent goes
+// first in air that knows classes.
+func (p *path) serve(now time.Duration, packets, bytes, acks int, urgent bool) service {
 	s := service{now, now, now}
 	for i := range p.steps {
 		t := &p.steps[i]
@@ -94,7 +95,11 @@ func (p *path) serve(now time.Duration, packets, bytes, acks int) service {
 		if t.shared && acks > 0 {
 			work += t.work(acks, acks*tcpHeader)
 		}
-		done := t.serve(now, work)
+		serve := t.serve
+		if urgent && t.classes {
+			serve = t.urge
+		}
+		done := serve(now, work)
 		if i < p.own {
 			s.mine = max(s.mine, done)
 		}

@@ -15,9 +15,10 @@ const maxPacket = 65507
 
 // packetConn is a socket for packets.
 type packetConn struct {
-	host *Host
-	addr *net.UDPAddr // as bound: it may be unspecified
-	src  *net.UDPAddr // as receivers see it
+	host   *Host
+	addr   *net.UDPAddr // as bound: it may be unspecified
+	src    *net.UDPAddr // as receivers see it
+	urgent bool
 
 	// All below is guarded by the network's lock.
 	arrived  fifo[*packet]
@@ -30,6 +31,10 @@ type packetConn struct {
 // ListenPacket opens a socket for packets at "host:port"; port 0 picks one. It fails
 // with EADDRINUSE if another socket of this host has the port.
 func (h *Host) ListenPacket(ctx context.Context, addr string) (net.PacketConn, error) {
+	return h.listenPacket(ctx, addr, false)
+}
+
+func (h *Host) listenPacket(ctx context.Context, addr string, urgent bool) (net.PacketConn, error) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	ip, port, err := h.bind(ctx, addr, func(p uint16) bool { return h.ports.packets[p] != nil })
@@ -41,7 +46,7 @@ func (h *Host) ListenPacket(ctx context.Context, addr string) (net.PacketConn, e
 		src = h.ip
 	}
 	p := &packetConn{
-		host: h, addr: &net.UDPAddr{IP: ip, Port: int(port)}, src: &net.UDPAddr{IP: src, Port: int(port)},
+		host: h, addr: &net.UDPAddr{IP: ip, Port: int(port)}, src: &net.UDPAddr{IP: src, Port: int(port)}, urgent: urgent,
 	}
 	h.ports.packets[port] = p
 	return p, nil

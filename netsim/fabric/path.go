@@ -38,8 +38,9 @@ type path struct {
 type step struct {
 	*server
 	cost
-	shared bool          // the air, where acknowledgements need time too
-	limit  time.Duration // the backlog at which packets are dropped; zero is none
+	shared  bool          // the air, where acknowledgements need time too
+	classes bool          // what is urgent goes first
+	limit   time.Duration // the backlog at which packets are dropped; zero is none
 }
 
 // A cost is the time for a packet and for each of its bytes.
@@ -185,7 +186,7 @@ func (p *path) addHop(a, b *Host) {
 func (n *Net) addSteps(p *path, slow float64, a, b *Host) {
 	up := costOf(a.radio.Rate/slow, a.radio.Overhead)
 	if a.radio.Shared {
-		n.disturbed(a, b, func(c *cell) { p.step(step{server: &c.server, cost: up, shared: true}) })
+		n.disturbed(a, b, func(c *cell) { p.step(step{server: &c.server, cost: up, shared: true, classes: a.radio.Classes}) })
 		p.sends = append(p.sends, send{n.cell(n.square(a)), up})
 		if d := a.radio.Duty; d > 0 {
 			p.step(step{server: &a.up, cost: cost{time.Duration(float64(up.packet) / d), up.byte / d}})
@@ -202,7 +203,7 @@ func (n *Net) addSteps(p *path, slow float64, a, b *Host) {
 		p.step(step{server: &b.down, cost: down, limit: down.work(0, b.radio.Queue)})
 	case a.radio.Name != b.radio.Name: // it hears the last stretch in its own air
 		down := costOf(b.radio.Rate/slow, b.radio.Overhead)
-		n.disturbed(b, b, func(c *cell) { p.step(step{server: &c.server, cost: down, shared: true}) })
+		n.disturbed(b, b, func(c *cell) { p.step(step{server: &c.server, cost: down, shared: true, classes: b.radio.Classes}) })
 	}
 }
 

@@ -60,6 +60,9 @@ type Radio struct {
 	// Shared is set where hosts near each other share the air and so Rate; else each
 	// has an uplink of Rate and a downlink of Down.
 	Shared bool
+	// Classes is set where stations whose packets are urgent win the shared air before
+	// others: WMM, the access categories of IEEE 802.11e. See Host.Urgent.
+	Classes bool
 	// Rate is in bits per second; Down too, and zero is Rate.
 	Rate, Down float64
 	// Overhead is the airtime or line time of a packet beside its bytes: preamble,
@@ -88,7 +91,7 @@ var (
 	// LAN is a gigabit switch.
 	LAN = Radio{Name: "lan", Rate: 1e9, Latency: 200 * time.Microsecond, Jitter: 20 * time.Microsecond, MTU: 1500, Queue: 512 << 10}
 	// WiFiMesh is 802.11s/n between robots: 20 Mbit/s on one hop, 1/h of it after h.
-	WiFiMesh = Radio{Name: "wifi-mesh", Range: 150, Shared: true, Rate: 20e6, Overhead: 100 * time.Microsecond,
+	WiFiMesh = Radio{Name: "wifi-mesh", Range: 150, Shared: true, Classes: true, Rate: 20e6, Overhead: 100 * time.Microsecond,
 		Latency: 3 * time.Millisecond, Jitter: time.Millisecond, Loss: 0.02, MTU: 1500, Queue: 128 << 10}
 	// Tactical is a military or industrial MANET radio.
 	Tactical = Radio{Name: "tactical", Range: 3000, Shared: true, Rate: 10e6, Overhead: 300 * time.Microsecond,

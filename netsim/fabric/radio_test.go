@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"fmt"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -216,4 +217,40 @@ func TestMixedRadios(t *testing.T) {
 		require.Equal(t, [][]int{{0, 1}, {2}}, w.Islands(), "what has a range hears its own kind")
 		synctest.Wait()
 	})
+}
+
+// In air that knows classes an urgent packet does not wait for those of all others; in
+// air that does not, it does. No air carries more for it.
+func TestUrgentGoesFirst(t *testing.T) {
+	const pairs, size = 8, 256 << 10
+	took := map[bool]time.Duration{}
+	for _, classes := range []bool{false, true} {
+		bubble(t, Config{}, func(t *testing.T, w world) {
+			r := air
+			r.Classes = classes
+			a, b := w.host(r), w.host(r, 10)
+			l, err := b.Urgent().Listen(t.Context(), b.IP()+":7948")
+			require.NoError(t, err)
+			c, err := a.Urgent().Dial(t.Context(), b.IP()+":7948")
+			require.NoError(t, err)
+			s, err := l.Accept()
+			require.NoError(t, err)
+			var ends [pairs][2]net.Conn
+			for i := range ends {
+				ends[i][0], ends[i][1] = w.stream(w.host(r), w.host(r, 10))
+			}
+			done := make(chan time.Duration, pairs)
+			for _, e := range ends {
+				go func() { done <- w.transfer(e[0], e[1], size) }()
+			}
+			time.Sleep(100 * time.Millisecond) // of virtual time: the air is full
+			took[classes] = w.transfer(c, s, 100)
+			last := time.Duration(0)
+			for range pairs {
+				last = max(last, <-done)
+			}
+			about(t, 1e6*1460/1520, pairs*size/last.Seconds(), 0.02, "bytes per second")
+		})
+	}
+	require.Less(t, 5*took[true], took[false])
 }

@@ -170,7 +170,7 @@ func (h *half) send(now time.Duration) {
 	packets, bytes := s.packets+resent, s.size+tcpHeader*s.packets
 	bytes += resent * min(bytes, p.mtu)
 	h.sent.sent(packets, bytes)
-	done := p.serve(now, packets, bytes, s.acks())
+	done := p.serve(now, packets, bytes, s.acks(), h.from.urgent)
 	h.from.host.air.free = max(h.from.host.air.free, done.mine)
 	h.flying += s.size
 	h.last = max(h.last, done.through+p.delay(h.out.nextSegment())+wait)

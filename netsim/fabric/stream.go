@@ -14,6 +14,7 @@ type conn struct {
 	life          int // of the host
 	local, remote *net.TCPAddr
 	in, out       *half
+	urgent        bool
 
 	// All below is guarded by the network's lock.
 	listener      *listener // that shall accept it, until it has come in

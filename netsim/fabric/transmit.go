@@ -130,7 +130,7 @@ func (h *Host) send(now time.Duration, p *packet) {
 		return
 	}
 	h.count(p.toPort).sent(1, size)
-	served := path.serve(now, 1, size, 0)
+	served := path.serve(now, 1, size, 0, p.from.urgent)
 	h.air.free = max(h.air.free, served.mine)
 	done := served.through
 	k := p.link.nextPacket()
