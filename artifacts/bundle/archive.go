@@ -29,8 +29,27 @@ func isTar(name string, info fs.FileInfo) bool {
 // IsArchive reports whether an image at path is not the file or directory itself but
 // what is packed in it: a tar file, or an OCI image layout.
 func IsArchive(path string) bool {
+	path, _ = cutTag(path)
+	return isArchive(path)
+}
+
+func isArchive(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && (isTar(path, info) || isLayout(path, info))
+	return err == nil && (isTar(path, info) || isLayout(path, info) || isCopy(path, info))
+}
+
+// cutTag parts DIR:TAG, as umoci and skopeo name an image of a layout, from a path that
+// has a colon in it, or none.
+func cutTag(path string) (file, tag string) {
+	if _, err := os.Lstat(path); err == nil {
+		return path, ""
+	}
+	for i := range path {
+		if path[i] == ':' && i+1 < len(path) && isArchive(path[:i]) {
+			return path[:i], path[i+1:]
+		}
+	}
+	return path, ""
 }
 
 // An archive is the source of a tree that was packed. Nothing is unpacked: an
@@ -112,6 +131,9 @@ func (t *tree) openTar(real string) error {
 	}
 	if l.names["manifest.json"] != nil && l.names["repositories"] != nil {
 		return fmt.Errorf("image %s is a container image in Docker's old form; convert it: skopeo copy docker-archive:%s oci:DIR", t.path, t.path)
+	}
+	if t.tag != "" {
+		return fmt.Errorf("image %s: only an OCI image layout has tags, and it is none; leave out :%s", t.path, t.tag)
 	}
 	return t.fill(a, l.names)
 }

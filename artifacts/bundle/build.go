@@ -32,7 +32,7 @@ type VariantSpec struct {
 	Name  string            // unique in the release
 	Match map[string]string // labels a robot must have; empty matches all
 	// Path is what to read: a directory, a file, a tar file, or an OCI image layout, of
-	// which the image for the platform in Match is taken.
+	// which the image for the platform in Match is taken; PATH:TAG where it holds several.
 	Path string
 	// Driver installs the image; empty is DefaultDriver.
 	Driver string
@@ -161,7 +161,8 @@ func (b *build) open(spec Spec, out string) error {
 		if b.images[v.imageKey()] != nil {
 			continue
 		}
-		if err := outside(out, v.Path); err != nil {
+		in, _ := cutTag(v.Path)
+		if err := outside(out, in); err != nil {
 			return err
 		}
 		t, err := openTree(v.Path, v.Match[platformLabel])

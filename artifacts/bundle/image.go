@@ -25,6 +25,7 @@ type tree struct {
 	// platform is which image of an OCI layout is wanted, "linux/arm64"; empty is the
 	// only one.
 	platform string
+	tag      string   // under which it is listed there; empty is any
 	notes    []string // what the image does not keep of what it is made of
 }
 
@@ -40,15 +41,18 @@ type source interface {
 // openTree lists what is at p: a directory, a file, or an archive of a tree, which is
 // taken for what it holds: a tar file (name ending in .tar, .tar.gz, .tgz,
 // .tar.bz2 or .tar.zst), or an OCI image layout as a directory or a tar file, whose
-// image for the platform is taken.
+// image for the platform is taken, of several that one with the tag after p and a colon.
 func openTree(p, platform string) (*tree, error) {
+	p, tag := cutTag(p)
 	return openOf(p, func(t *tree, real string, info fs.FileInfo) error {
-		t.platform = platform
+		t.platform, t.tag = platform, tag
 		switch {
 		case isLayout(real, info):
 			return t.openLayout(real)
 		case isTar(real, info):
 			return t.openTar(real)
+		case isCopy(real, info):
+			return fmt.Errorf("image %s is a container image in a form of skopeo's own; convert it: skopeo copy dir:%s oci:DIR", t.path, t.path)
 		}
 		return t.openFolder(real, info)
 	})

@@ -1,9 +1,7 @@
 package bundle
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
@@ -21,15 +18,7 @@ import (
 const (
 	layoutFile = "oci-layout"
 	indexFile  = "index.json"
-	// maxDocument bounds an index or manifest, as registries do.
-	maxDocument = 4 << 20
-	// maxNested bounds indexes within indexes.
-	maxNested = 4
 )
-
-// ErrPlatforms is returned for an OCI layout that does not hold exactly one image for
-// the platform that is wanted. The text names those it holds.
-var ErrPlatforms = errors.New("it holds images for other platforms, or several")
 
 // isLayout reports whether a directory is an OCI image layout.
 func isLayout(dir string, info fs.FileInfo) bool {
@@ -44,6 +33,19 @@ func isLayout(dir string, info fs.FileInfo) bool {
 	return true
 }
 
+// isCopy reports whether a directory is how skopeo leaves a container image there with
+// dir:, in a form of its own.
+func isCopy(dir string, info fs.FileInfo) bool {
+	if !info.IsDir() {
+		return false
+	}
+	if i, err := os.Lstat(filepath.Join(dir, "version")); err != nil || !i.Mode().IsRegular() || i.Size() > 100 {
+		return false
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "version"))
+	return err == nil && strings.HasPrefix(string(text), "Directory Transport Version:")
+}
+
 // A descriptor names a blob (image-spec, descriptor.md).
 type descriptor struct {
 	MediaType string `json:"mediaType"`
@@ -52,16 +54,18 @@ type descriptor struct {
 	Platform  struct {
 		OS           string `json:"os"`
 		Architecture string `json:"architecture"`
-		Variant      string `json:"variant"`
 	} `json:"platform"`
+	Annotations map[string]string `json:"annotations"`
 }
 
-func (d *descriptor) platform() string { return d.Platform.OS + "/" + d.Platform.Architecture }
-
-// A document is an index or a manifest: the one has manifests, the other layers.
+// A document is an index, a manifest, or the config that a manifest names: the first has
+// manifests, the second layers, the last says a platform.
 type document struct {
-	Manifests []descriptor `json:"manifests"`
-	Layers    []descriptor `json:"layers"`
+	Manifests    []descriptor `json:"manifests"`
+	Layers       []descriptor `json:"layers"`
+	Config       descriptor   `json:"config"`
+	OS           string       `json:"os"`
+	Architecture string       `json:"architecture"`
 }
 
 // blobs opens a file of a layout.
@@ -96,7 +100,10 @@ func (t *tree) openLayers(a *archive, open blobs) error {
 	if err != nil {
 		return fmt.Errorf("image %s: %w", t.path, err)
 	}
-	d, err := pick(index, open, t.platform, 0)
+	d, err := (&choice{open: open, platform: t.platform, tag: t.tag}).pick(index)
+	if err == nil && len(d.Layers) == 0 {
+		err = errNoLayers
+	}
 	if err != nil {
 		return fmt.Errorf("image %s: %w", t.path, err)
 	}
@@ -138,62 +145,6 @@ func (d *descriptor) open(open blobs) (*io.SectionReader, error) {
 		return nil, fmt.Errorf("blob %s is damaged: %w; copy the image again", want.Short(), manifest.ErrDigest)
 	}
 	return b, nil
-}
-
-// pick follows an index to the one manifest for the platform; an empty platform is the
-// only one that there is.
-func pick(r *io.SectionReader, open blobs, platform string, depth int) (*document, error) {
-	if r.Size() > maxDocument || depth > maxNested {
-		return nil, fmt.Errorf("an index or manifest of %d bytes, %d deep, is not read here", r.Size(), depth)
-	}
-	var d document
-	data, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
-	if err == nil {
-		err = json.NewDecoder(bytes.NewReader(data)).Decode(&d)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("its index or manifest is not readable: %w", err)
-	}
-	if len(d.Layers) > 0 {
-		return &d, nil
-	}
-	m, err := choose(d.Manifests, platform)
-	if err != nil {
-		return nil, err
-	}
-	next, err := m.open(open)
-	if err != nil {
-		return nil, err
-	}
-	return pick(next, open, platform, depth+1)
-}
-
-// choose returns the one manifest for the platform. Where only one is listed it need
-// not say its platform, but if it does it must be the one that is wanted.
-func choose(all []descriptor, platform string) (*descriptor, error) {
-	// What is for no platform says where another came from (attestations).
-	all = slices.DeleteFunc(all, func(m descriptor) bool { return m.Platform.OS == "unknown" })
-	slices.SortStableFunc(all, func(a, b descriptor) int { return strings.Compare(a.Digest, b.Digest) })
-	all = slices.CompactFunc(all, func(a, b descriptor) bool { return a.Digest == b.Digest }) // tags of one image
-	var fit, have []string
-	var found *descriptor
-	for i := range all {
-		p := all[i].platform()
-		have = append(have, p)
-		if p == platform || len(all) == 1 && (p == "/" || platform == "") {
-			fit, found = append(fit, p), &all[i]
-		}
-	}
-	slices.Sort(have)
-	switch {
-	case len(all) == 0:
-		return nil, errors.New("it holds no image with layers")
-	case len(fit) != 1 && platform == "":
-		return nil, fmt.Errorf("%w (%s); name one with the variant's label platform=", ErrPlatforms, strings.Join(have, ", "))
-	case len(fit) != 1:
-		return nil, fmt.Errorf("%w (%s), and %d of them are for %s", ErrPlatforms, strings.Join(have, ", "), len(fit), platform)
-	}
-	return found, nil
 }
 
 // contain fits the root directory of a container into an image: links to its

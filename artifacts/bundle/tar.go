@@ -85,15 +85,18 @@ func (l *layer) add(h *tar.Header, body *io.SectionReader, below map[string]*pac
 	}
 	if below != nil {
 		dir, base := path.Split(name)
-		name = path.Join(resolve(strings.TrimSuffix(dir, "/"), l.names, below), base)
+		dir = strings.TrimSuffix(dir, "/")
+		// What is taken away lies below, behind links that stand there: where the layer
+		// puts a link in place of a directory, umoci names what was in it through the link.
 		switch {
 		case base == opaque:
-			l.clear = append(l.clear, path.Dir(name))
+			l.clear = append(l.clear, path.Join(".", resolve(dir, nil, below)))
 			return nil
 		case strings.HasPrefix(base, whiteout):
-			l.gone = append(l.gone, path.Join(path.Dir(name), strings.TrimPrefix(base, whiteout)))
+			l.gone = append(l.gone, path.Join(resolve(dir, nil, below), strings.TrimPrefix(base, whiteout)))
 			return nil
 		}
+		name = path.Join(resolve(dir, l.names, below), base)
 	}
 	p := &packed{mode: h.FileInfo().Mode()}
 	switch h.Typeflag {

@@ -53,7 +53,8 @@ network and no owner's key. Equal trees give equal files.
 PATH is a directory, a file, a tar file (.tar, .tar.gz, .tgz, .tar.bz2, .tar.zst),
 or a container image as an OCI image layout, a directory or a tar file of one, such
 as "docker buildx build --output type=oci,dest=app.tar" writes. Of an image for
-several platforms, a variant takes that of its label platform=linux/arm64.`,
+several platforms, a variant takes that of its label platform=linux/arm64; of a
+layout of several images, name one by its tag: PATH:TAG.`,
 		Example: `  starling release build ./build --version 1.5.0 -o nav-1.5.0.star
   starling release build --variant mk1=./arm,model=mk1 --variant mk2=app.tar,platform=linux/amd64 --version 1.5.0 -o nav-1.5.0.star
   starling release build ./build --version 1.5.0 --counter 7 --run "bin/nav --safe" --fallback 1.4.2 -o nav-1.5.0.star`,
@@ -140,7 +141,7 @@ func (o *buildOptions) form(args []string) (*bundle.Spec, error) {
 		return nil, problem(api.Usage, "name the directory to ship: starling ship ./build --version "+o.version, "want either one PATH for all robots, or one --variant per kind of robot")
 	}
 	for _, v := range spec.Variants {
-		if _, err := os.Stat(v.Path); err != nil {
+		if _, err := os.Stat(v.Path); err != nil && !bundle.IsArchive(v.Path) { // it may end in a tag
 			return nil, fmt.Errorf("variant %s: %w", v.Name, err)
 		}
 	}
