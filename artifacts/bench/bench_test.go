@@ -3,6 +3,11 @@ package main
 import (
 	"bytes"
 	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,6 +23,37 @@ func TestSmoke(t *testing.T) {
 	for _, want := range []string{`unlimited: `, `starling +\d+\.\d\d s +-`, `torrent +\d+\.\d\d s +\d\.`, `killed at \[`, `lost: \d`} {
 		require.Regexp(t, want, out.String())
 	}
+}
+
+// TestDelta updates a small tree every way that is installed: each compares what came
+// with what was wanted.
+func TestDelta(t *testing.T) {
+	older, newer := filepath.Join(t.TempDir(), "tree"), filepath.Join(t.TempDir(), "tree")
+	source, err := goSource(t.Context())
+	require.NoError(t, err)
+	for _, dir := range []string{older, newer} {
+		require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(source, "encoding"))))
+	}
+	for _, name := range []string{"gob/decode.go", "json/scanner.go", "xml/xml.go"} {
+		text, err := os.ReadFile(filepath.Join(newer, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(newer, name), append([]byte("// A line that is new.\n"), text...), 0o644))
+	}
+	var out bytes.Buffer
+	require.NoError(t, command(t.Context(), []string{"-dir", t.TempDir(), "-old", older, "-new", newer, "delta"}, &out), out.String())
+	row := func(way string) int64 {
+		m := regexp.MustCompile(`(?m)^ +` + way + `  +(\d+) `).FindStringSubmatch(out.String())
+		require.NotNil(t, m, "%s: %s", way, out.String())
+		n, err := strconv.ParseInt(m[1], 10, 64)
+		require.NoError(t, err)
+		return n
+	}
+	chunks := row("starling, chunks")
+	require.Less(t, row("starling, pack")*2, chunks, "%s", out.String())
+	if _, err := exec.LookPath("zsync"); err != nil {
+		t.Skip("the rest needs zsync")
+	}
+	require.Less(t, row("zsync -z"), row("zsync"), "%s", out.String())
 }
 
 func TestCommandRefuses(t *testing.T) {

@@ -17,14 +17,20 @@ import (
 	"github.com/starling-swarm/starling/artifacts/bench/peer"
 )
 
-// deltaWays are the ways to update, ours first.
-var deltaWays = []struct {
+// A deltaWay is a way to update.
+type deltaWay struct {
 	name string
 	run  func(ctx context.Context, b *bench, p *pair) (delta, error)
-}{
+}
+
+// deltaWays are all, ours first.
+var deltaWays = []deltaWay{
+	{"starling, pack", starlingPack},
 	{"starling, chunks", starlingChunks},
 	{"desync, chunks", desyncChunks},
 	{"rsync -z", rsyncDelta},
+	{"zsync", zsyncPlain},
+	{"zsync -z", zsyncPacked},
 	{"zstd --patch-from -3", zstdPatch("-3")},
 	{"zstd --patch-from -19", zstdPatch("-19")},
 	{"bsdiff", bsdiffPatch},
@@ -33,7 +39,7 @@ var deltaWays = []struct {
 // usage is what a process took.
 type usage struct {
 	cpuSeconds float64
-	peakRSS    int64 // bytes; looked at every few milliseconds
+	peakRSS    int64 // bytes; if less than the harness has, as seen every few milliseconds
 }
 
 // spend runs a command and measures it.
@@ -57,46 +63,16 @@ func spend(ctx context.Context, argv ...string) (out string, u usage, err error)
 			}
 			if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 				u.cpuSeconds = peer.Seconds(r.Utime) + peer.Seconds(r.Stime)
+				// It counts the harness too, from which the process was forked.
+				if peak := r.Maxrss << 10; peak > peer.PeakRSS("self") {
+					u.peakRSS = peak
+				}
 			}
 			return text.String(), u, nil
 		case <-time.After(3 * time.Millisecond):
 			u.peakRSS = max(u.peakRSS, peer.PeakRSS(strconv.Itoa(cmd.Process.Pid)))
 		}
 	}
-}
-
-// starlingChunks fetches the new tree by the exchange into a robot that has the old
-// one installed: what both have is copied on the robot.
-func starlingChunks(ctx context.Context, b *bench, p *pair) (d delta, err error) {
-	s, err := find("starling")
-	if err != nil {
-		return d, err
-	}
-	im := &image{path: p.newer, meta: p.newOne, size: p.bytes}
-	w, err := b.newSwarm(ctx, setup{system: s, image: im, fetchers: 1, options: func(int) map[string]string {
-		return map[string]string{"old": p.older, "tree": "1"}
-	}})
-	if err != nil {
-		return d, err
-	}
-	defer func() { err = errors.Join(err, w.close()) }()
-	if err := w.begin(); err != nil {
-		return d, err
-	}
-	if _, err := w.finish(ctx); err != nil {
-		return d, err
-	}
-	stats, err := w.stats(ctx)
-	if err != nil {
-		return d, err
-	}
-	manifest, err := os.Stat(im.meta + ".manifest")
-	if err != nil {
-		return d, err
-	}
-	d.wire = stats[1].From[0] + manifest.Size()
-	d.apply = usage{stats[1].CPUSeconds, stats[1].PeakRSSBytes}
-	return d, nil
 }
 
 func desyncChunks(ctx context.Context, b *bench, p *pair) (d delta, err error) {

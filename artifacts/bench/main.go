@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -86,6 +87,9 @@ func (b *bench) run(ctx context.Context, dir string, names []string) (err error)
 		return err
 	}
 	if b.dir, err = os.MkdirTemp(dir, "starling-bench-"); err != nil {
+		return err
+	}
+	if b.dir, err = filepath.Abs(b.dir); err != nil { // some of what is measured runs elsewhere
 		return err
 	}
 	defer func() { err = errors.Join(err, removeAll(b.dir)) }()

@@ -11,14 +11,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/starling-swarm/starling/artifacts"
 	"github.com/starling-swarm/starling/artifacts/bench/peer"
-	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/envelope"
-	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/p2p"
 	"github.com/starling-swarm/starling/artifacts/store"
 )
@@ -31,7 +28,9 @@ type robot struct {
 	host     *p2p.Host
 	exchange *artifacts.Exchange
 	image    *store.Image
-	release  func() // ends Hold
+	pack     *store.Image // that leads to image; nil without
+	old      *store.Image // that is installed; nil without
+	release  []func()     // each ends a Hold
 	stop     context.CancelFunc
 	stopped  chan error // from host.Run; depth 1
 
@@ -65,7 +64,7 @@ func (r *robot) Open(spec peer.Spec) (addr, id string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if err := r.openImage(); err != nil {
+	if err := r.openImages(); err != nil {
 		return "", "", err
 	}
 	r.host.Handle(artifacts.Protocol, func(ctx context.Context, s *p2p.Stream) {
@@ -79,40 +78,6 @@ func (r *robot) Open(spec peer.Spec) (addr, id string, err error) {
 	r.stop, r.stopped = stop, make(chan error, 1)
 	go func() { r.stopped <- r.host.Run(ctx) }()
 	return l.Addr().String(), hex.EncodeToString(pub), nil
-}
-
-// openImage opens the seed's file, or the directory that a fetcher fills. The seed
-// lists its file first, and leaves the manifest to the others.
-func (r *robot) openImage() error {
-	meta := r.spec.Meta + ".manifest"
-	c := store.Config{Dir: r.spec.Source, ReadOnly: true}
-	if r.spec.Options["tree"] == "" { // one file
-		c.Dir = filepath.Dir(r.spec.Source)
-	}
-	if !r.spec.Seed {
-		c = store.Config{Dir: filepath.Join(r.spec.Dir, "slot"), Journal: filepath.Join(r.spec.Dir, "journal")}
-	}
-	encoded, err := os.ReadFile(meta)
-	if r.spec.Seed && errors.Is(err, os.ErrNotExist) {
-		m, err := bundle.BuildImage(context.Background(), r.spec.Source, nil)
-		if err != nil {
-			return err
-		}
-		encoded = m.Encode()
-		if err := os.WriteFile(meta, encoded, 0o600); err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
-	}
-	if c.Manifest, err = manifest.Decode(encoded); err != nil {
-		return err
-	}
-	if r.image, err = store.Open(c); err != nil {
-		return err
-	}
-	r.release = r.exchange.Hold(r.image)
-	return nil
 }
 
 // Connect implements peer.System.
@@ -138,26 +103,10 @@ func (r *robot) Fetch(ctx context.Context, tell func(peer.Notice)) error {
 	if r.spec.Seed {
 		return nil
 	}
-	if old := r.spec.Options["old"]; old != "" {
-		if err := r.copyFrom(ctx, old); err != nil {
-			return err
-		}
+	if err := r.update(ctx); err != nil {
+		return err
 	}
 	return r.exchange.Fetch(ctx, r.image, func(permille int) { tell(peer.Notice{At: "progress", Permille: permille}) })
-}
-
-// copyFrom takes what the new image shares with an installed tree.
-func (r *robot) copyFrom(ctx context.Context, dir string) error {
-	m, err := bundle.BuildImage(ctx, dir, nil)
-	if err != nil {
-		return err
-	}
-	old, err := store.Open(store.Config{Dir: dir, ReadOnly: true, Manifest: m})
-	if err != nil {
-		return err
-	}
-	_, _, err = r.image.CopyFrom(old)
-	return errors.Join(err, old.Close())
 }
 
 func (r *robot) event(e artifacts.Event) {
@@ -189,9 +138,7 @@ func (r *robot) Close() error {
 		return nil
 	}
 	r.stop()
-	err := <-r.stopped
-	r.release()
-	return errors.Join(err, r.image.Close())
+	return errors.Join(<-r.stopped, r.closeImages())
 }
 
 // Cut implements peer.Cutter: the others are neither reached nor let in.
