@@ -17,8 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/pace"
@@ -82,7 +80,7 @@ type Config struct {
 	// UploadBytesPerSec and DownloadBytesPerSec limit what is sent and what is taken
 	// in; zero is no limit. Besides the rate, a quarter of a second of it, but no
 	// less than 32 KiB, may go at once. PeerBytesPerSec limits what is sent to any one
-	// member.
+	// member. SetLimits changes them.
 	UploadBytesPerSec, DownloadBytesPerSec, PeerBytesPerSec int64
 	// Look is asked about once a second, while images are sent, how the members fare;
 	// what is sent is slowed by it. It must not block. Nil slows nothing.
@@ -174,8 +172,8 @@ func (SafeToLeave) event()   {}
 // Serve. It is safe for concurrent use.
 type Exchange struct {
 	cfg   Config
-	shape *shaper
-	down  *rate.Limiter
+	shape *shaper // of what is sent
+	down  *shaper // of what is taken in; its Limits.Up
 	codec *codec
 	turns turns
 	rates rates
@@ -209,7 +207,7 @@ func New(cfg Config) (*Exchange, error) {
 		return nil, err
 	}
 	return &Exchange{
-		cfg: cfg, shape: newShaper(cfg), down: limiter(cfg.DownloadBytesPerSec), codec: c,
+		cfg: cfg, shape: newShaper(cfg.Look, Limits{Up: cfg.UploadBytesPerSec, Peer: cfg.PeerBytesPerSec}), down: newShaper(nil, Limits{Up: cfg.DownloadBytesPerSec}), codec: c,
 		images: map[manifest.Digest]*shared{}, perPeer: map[envelope.Key]int{},
 	}, nil
 }

@@ -340,6 +340,48 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// TestLimitsChange: limits that are set while an image is fetched count for the rest of
+// it, on either side, down and up; and whoever waits for a rate that is no more waits no
+// longer.
+func TestLimitsChange(t *testing.T) {
+	const slow, fast, after = 50 << 10, 200 << 10, 10 * time.Second
+	for name, c := range map[string]struct {
+		node     int
+		from, to artifacts.Limits
+		left     float64 // bytes per second after the change
+	}{
+		"less is sent":      {0, artifacts.Limits{Up: fast}, artifacts.Limits{Up: slow}, slow},
+		"more is sent":      {0, artifacts.Limits{Up: slow}, artifacts.Limits{Up: fast}, fast},
+		"less to one":       {0, artifacts.Limits{Peer: fast}, artifacts.Limits{Peer: slow}, slow},
+		"less is taken in":  {1, artifacts.Limits{Down: fast}, artifacts.Limits{Down: slow}, slow},
+		"more is taken in":  {1, artifacts.Limits{Down: slow}, artifacts.Limits{Down: fast}, fast},
+		"as much as can be": {0, artifacts.Limits{Up: slow}, artifacts.Limits{}, 1 << 40},
+		"next to nothing":   {0, artifacts.Limits{Up: 100}, artifacts.Limits{Up: fast}, fast},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newSwarm(t, 2, nil)
+				im := newImage(150)
+				w.nodes[0].x.Hold(im.full(t))
+				x := w.nodes[c.node].x
+				x.SetLimits(c.from)
+				var before int64
+				time.AfterFunc(after, func() {
+					before = w.nodes[0].sent()
+					x.SetLimits(c.to)
+				})
+				start := time.Now()
+				_, wait := w.fetch(im, 1)
+				wait()
+				require.Less(t, before, im.m.Bytes()/2, "the change came in time")
+				took := (time.Since(start) - after).Seconds()
+				want := float64(w.nodes[0].sent()-before) / c.left
+				require.InDelta(t, want, took, want/10+1)
+			})
+		})
+	}
+}
+
 // TestManyAtOnce runs fetches, holds, releases and cuts side by side, for the race
 // detector.
 func TestManyAtOnce(t *testing.T) {
@@ -355,6 +397,7 @@ func TestManyAtOnce(t *testing.T) {
 	for i := range 20 {
 		w.nodes[i%5].x.Hold(a.empty())()
 		w.nodes[i%5].x.Gone(w.nodes[(i+1)%5].key)
+		w.nodes[i%5].x.SetLimits(artifacts.Limits{Up: int64(i%3) << 24, Down: int64(i%2) << 24, Peer: int64(i%4) << 24})
 		w.partition(func(x, y int) bool { return x == i%5 })
 		w.partition(nil)
 	}

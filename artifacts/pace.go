@@ -7,30 +7,11 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/time/rate"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/artifacts/wire"
 )
-
-func limiter(bytesPerSec int64) *rate.Limiter {
-	if bytesPerSec == 0 {
-		return rate.NewLimiter(rate.Inf, 0)
-	}
-	return rate.NewLimiter(rate.Limit(bytesPerSec), int(min(max(pace.Quantum, bytesPerSec/4), 1<<30)))
-}
-
-// step is how many of n bytes to let through at a time: an eighth of a second's worth.
-func step(l *rate.Limiter, n int) int {
-	if l.Limit() == rate.Inf {
-		return n
-	}
-	return min(n, max(minQuantum, int(min(l.Limit()/8, pace.Quantum))))
-}
-
-// minQuantum is the least that is let in at a time.
-const minQuantum = 4 << 10
 
 // paced writes to a stream as the shaper allows. A write that makes no headway for the
 // time of silence is an error.
@@ -63,17 +44,17 @@ func (p paced) Write(b []byte) (int, error) {
 type metered struct {
 	ctx   context.Context // as in paced
 	r     io.Reader
-	rate  *rate.Limiter
+	shape *shaper // of what is taken in
 	heard func()
 }
 
 func (m metered) Read(b []byte) (int, error) {
-	n, err := m.r.Read(b[:step(m.rate, len(b))])
+	n, err := m.r.Read(b[:m.shape.step(len(b))])
 	if n == 0 {
 		return n, err
 	}
 	m.heard()
-	if e := m.rate.WaitN(m.ctx, n); e != nil {
+	if e := m.shape.wait(m.ctx, pace.Bulk, "", n); e != nil {
 		return n, e
 	}
 	m.heard() // it is us who were slow

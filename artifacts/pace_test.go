@@ -8,10 +8,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/time/rate"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
-	"github.com/starling-swarm/starling/artifacts/pace"
 	"github.com/starling-swarm/starling/artifacts/wire"
 )
 
@@ -103,16 +101,5 @@ func TestPackerLeavesPackedAlone(t *testing.T) {
 		e, out := p.pack(text)
 		require.Equal(t, wire.Zstd, e)
 		require.Less(t, len(out), len(text)/10)
-	}
-}
-
-func TestStep(t *testing.T) {
-	for limit, want := range map[rate.Limit]int{rate.Inf: 1 << 20, 1: minQuantum, 100 << 10: 12800, 1 << 30: pace.Quantum} {
-		require.Equal(t, want, step(rate.NewLimiter(limit, 0), 1<<20), "%v", limit)
-	}
-	require.Equal(t, 7, step(rate.NewLimiter(1, 0), 7))
-	for _, bytesPerSec := range []int64{1, 1000, 1 << 20, 1 << 40} {
-		l := limiter(bytesPerSec)
-		require.GreaterOrEqual(t, l.Burst(), step(l, 1<<20), "%d bytes per second: a step must fit", bytesPerSec)
 	}
 }

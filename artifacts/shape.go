@@ -3,6 +3,7 @@ package artifacts
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/pace"
@@ -11,26 +12,49 @@ import (
 // lookEvery is how often the shaper is told how the members fare.
 const lookEvery = time.Second
 
-// shaper is a pace.Shaper for all streams, with a clock.
-type shaper struct {
-	free bool // nothing is limited, and nothing can come to be
-	look func() pace.Look
-
-	mu     sync.Mutex // guards the fields below; not held while anybody waits or looks
-	s      *pace.Shaper
-	looked time.Time
+// Limits are what an Exchange keeps to, in bytes per second; zero is no limit. See Config.
+type Limits struct {
+	Up, Down int64 // what is sent, and what is taken in
+	Peer     int64 // what is sent to any one member
 }
 
-func newShaper(cfg Config) *shaper {
-	return &shaper{
-		free: cfg.Look == nil && cfg.UploadBytesPerSec == 0 && cfg.PeerBytesPerSec == 0, look: cfg.Look,
-		s: pace.NewShaper(pace.Limits{Node: cfg.UploadBytesPerSec, Peer: cfg.PeerBytesPerSec}),
-	}
+// SetLimits makes other limits count from now on, for what is under way too. None may
+// be negative.
+func (x *Exchange) SetLimits(l Limits) {
+	x.shape.setLimits(l)
+	x.down.setLimits(Limits{Up: l.Down})
+}
+
+// shaper is a pace.Shaper for all streams, with a clock.
+type shaper struct {
+	look func() pace.Look
+	free atomic.Bool // nothing is limited, unless setLimits comes
+
+	mu      sync.Mutex // guards the fields below; not held while anybody waits or looks
+	s       *pace.Shaper
+	looked  time.Time
+	changed chan struct{} // closed when there are other limits
+}
+
+func newShaper(look func() pace.Look, l Limits) *shaper {
+	p := &shaper{look: look, s: pace.NewShaper(pace.Limits{}), changed: make(chan struct{})}
+	p.setLimits(l)
+	return p
+}
+
+// setLimits lets whoever waits ask again.
+func (p *shaper) setLimits(l Limits) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free.Store(p.look == nil && l.Up == 0 && l.Peer == 0)
+	p.s.SetLimits(pace.Limits{Node: l.Up, Peer: l.Peer})
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 // step is how many of n bytes to write at a time.
 func (p *shaper) step(n int) int {
-	if p.free {
+	if p.free.Load() {
 		return n
 	}
 	p.refresh()
@@ -64,28 +88,37 @@ func (p *shaper) refresh() {
 // may not go before ctx's deadline. What does not go costs nothing, or members that ask
 // again and again for what comes too late would keep everybody waiting for ever.
 func (p *shaper) wait(ctx context.Context, c pace.Class, peer string, n int) error {
-	if p.free {
-		return nil
+	for !p.free.Load() {
+		d, changed := p.take(c, peer, n)
+		if d <= 0 {
+			return ctx.Err()
+		}
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
+			p.give(c, peer, n)
+			return context.DeadlineExceeded
+		}
+		t := time.NewTimer(d)
+		select {
+		case <-t.C:
+			return nil
+		case <-changed:
+			t.Stop()
+			p.give(c, peer, n)
+		case <-ctx.Done():
+			t.Stop()
+			p.give(c, peer, n)
+			return ctx.Err()
+		}
 	}
+	return nil
+}
+
+// take takes bytes, and returns how long to wait before they go, unless changed is
+// closed before.
+func (p *shaper) take(c pace.Class, peer string, n int) (wait time.Duration, changed <-chan struct{}) {
 	p.mu.Lock()
-	d := p.s.Take(time.Now(), c, peer, n)
-	p.mu.Unlock()
-	if d <= 0 {
-		return ctx.Err()
-	}
-	if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
-		p.give(c, peer, n)
-		return context.DeadlineExceeded
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		p.give(c, peer, n)
-		return ctx.Err()
-	}
+	defer p.mu.Unlock()
+	return p.s.Take(time.Now(), c, peer, n), p.changed
 }
 
 func (p *shaper) give(c pace.Class, peer string, n int) {

@@ -14,7 +14,7 @@ import (
 // Documents that would come too late, or are given up, cost those who ask later nothing.
 func TestWhatDoesNotGoCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newShaper(Config{UploadBytesPerSec: 40 << 10})
+		p := newShaper(nil, Limits{Up: 40 << 10})
 		wait := func(ctx context.Context, n int) (time.Duration, error) {
 			at := time.Now()
 			err := p.wait(ctx, pace.Manifest, "", n)

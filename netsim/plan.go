@@ -58,6 +58,11 @@ func (w *World) plan(r *release, s *scenario.Ship) (*rollout.Plan, error) {
 	case "wave":
 		p.WaveGate.OnPass = rollout.Hold
 	}
+	when, err := rollout.ConditionsOf(s.OnlyWhen)
+	if err != nil {
+		return nil, err
+	}
+	p.Limit(rollout.Transfer{UpBytesPerSec: int64(s.MaxRate), DownBytesPerSec: int64(s.MaxRate), OnlyWhen: when})
 	i := slices.Index(prefetches, s.Prefetch)
 	if i < 0 {
 		return nil, fmt.Errorf("prefetch %q", s.Prefetch)

@@ -210,10 +210,14 @@ func longEnough(p *rollout.Plan, robots int) time.Duration {
 }
 
 // asGiven is the plan of a rehearsal for this world: the plan as it is, for the
-// simulated swarm and its release.
+// simulated swarm and its release. Nobody says of a simulated robot that it charges or
+// stands still, so all do: what is rehearsed is what follows then.
 func (w *World) asGiven(r *release) *rollout.Plan {
 	p := *w.given
 	p.Swarm, p.Release = w.swarm, r.Ref()
+	t := p.Transfer
+	t.OnlyWhen = 0
+	p.Limit(t)
 	life := p.Expires - p.Created
 	p.Created = time.Now().Unix()
 	p.Expires = p.Created + life

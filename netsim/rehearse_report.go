@@ -89,7 +89,7 @@ func DecodePlan(sealed []byte) (*rollout.Plan, error) {
 		return nil, err
 	}
 	var p rollout.Plan
-	if err := e.Open(rollout.PlanFormat, &p); err != nil {
+	if err := e.Open(rollout.LimitedPlanFormat, &p); err != nil {
 		return nil, err
 	}
 	return &p, p.Check()

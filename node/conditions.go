@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/node/install"
 )
 
@@ -79,11 +80,11 @@ func (c *conditions) heard(name Condition, now time.Time) (w word, ok bool) {
 	return w, ok && now.Before(w.until)
 }
 
-// lacks says which conditions do not hold; empty is none. closed is why a gate is
-// closed, empty if all are open.
-func (c *conditions) lacks(now time.Time, closed string) string {
+// lacks says which of the conditions in need do not hold; empty is none. closed is why a
+// gate is closed, empty if all are open.
+func (c *conditions) lacks(need []Condition, now time.Time, closed string) string {
 	var out, unsaid []string
-	for _, name := range c.need {
+	for _, name := range need {
 		w, known := c.heard(name, now)
 		switch {
 		case name == Idle && closed != "":
@@ -111,7 +112,8 @@ func (n *Node) closedGate() string {
 	return ""
 }
 
-// lacks says why no image may be fetched now; empty if one may.
+// lacks says why by the configuration no image may be fetched now; empty if one may.
+// Beside it the plan of a rollout counts: see lacksFor.
 func (n *Node) lacks() string {
 	var out []string
 	if why := n.ways.lacks(); why != "" {
@@ -123,30 +125,29 @@ func (n *Node) lacks() string {
 	return strings.Join(out, ", ")
 }
 
-// unmet says which of the conditions do not hold, so that the robot spares itself.
-func (n *Node) unmet() string {
-	if len(n.conditions.need) == 0 {
+// unmet says which of the configuration's conditions do not hold, so that the robot
+// spares itself.
+func (n *Node) unmet() string { return n.without(n.conditions.need) }
+
+// without says which of the conditions do not hold.
+func (n *Node) without(need []Condition) string {
+	if len(need) == 0 {
 		return ""
 	}
-	return n.conditions.lacks(time.Now(), n.closedGate())
+	return n.conditions.lacks(need, time.Now(), n.closedGate())
 }
 
-// mayWait reports whether there is anything by which a fetch may have to wait.
-func (n *Node) mayWait() bool { return len(n.conditions.need) > 0 || len(n.ways.names) > 0 }
-
-// underConditions runs fetch while the conditions hold, and again when they hold again:
-// what came is kept. Its errors are fetch's and ctx's.
-func (r *robot) underConditions(ctx context.Context, fetch func(context.Context) error) error {
-	if !r.n.mayWait() {
-		return fetch(ctx)
-	}
+// underConditions fetches what a release needs while the conditions hold, and again when
+// they hold again: what came is kept. Its errors are fetch's and ctx's.
+func (r *robot) underConditions(ctx context.Context, release manifest.Digest, fetch func(context.Context) error) error {
+	lacks := func() string { return r.n.lacksFor(release) }
 	for {
-		if err := r.await(ctx); err != nil {
+		if err := r.await(ctx, lacks); err != nil {
 			return err
 		}
 		during, cancel := context.WithCancelCause(ctx)
 		var watch sync.WaitGroup
-		watch.Go(func() { r.watchConditions(during, cancel) })
+		watch.Go(func() { watchConditions(during, lacks, cancel) })
 		err := fetch(during)
 		lost := errors.Is(context.Cause(during), errConditions) && ctx.Err() == nil
 		cancel(nil)
@@ -158,7 +159,7 @@ func (r *robot) underConditions(ctx context.Context, fetch func(context.Context)
 }
 
 // watchConditions ends a fetch when a condition does not hold any more.
-func (r *robot) watchConditions(ctx context.Context, end context.CancelCauseFunc) {
+func watchConditions(ctx context.Context, lacks func() string, end context.CancelCauseFunc) {
 	tick := time.NewTicker(conditionPace)
 	defer tick.Stop()
 	for {
@@ -166,7 +167,7 @@ func (r *robot) watchConditions(ctx context.Context, end context.CancelCauseFunc
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if r.n.lacks() != "" {
+			if lacks() != "" {
 				end(errConditions)
 				return
 			}
@@ -175,15 +176,15 @@ func (r *robot) watchConditions(ctx context.Context, end context.CancelCauseFunc
 }
 
 // await returns when the conditions hold. It says what it waits for, and that it goes on.
-func (r *robot) await(ctx context.Context) error {
-	why := r.n.lacks()
+func (r *robot) await(ctx context.Context, lacks func() string) error {
+	why := lacks()
 	if why == "" {
 		return nil
 	}
 	defer r.waitFor("")
 	tick := time.NewTicker(conditionPace)
 	defer tick.Stop()
-	for said := ""; ; why = r.n.lacks() {
+	for said := ""; ; why = lacks() {
 		if why == "" {
 			r.n.note(Event{Kind: "fetch-goes-on", Member: string(r.n.member.ID), Component: r.cfg.Name, Text: r.cfg.Name + ": the conditions hold, fetching goes on"})
 			return nil
@@ -239,17 +240,21 @@ type ConditionView struct {
 
 // Conditions is how they stand now.
 func (n *Node) Conditions() *Conditions {
-	now, closed, lacks := time.Now(), n.closedGate(), n.lacks()
+	now, closed, lacks := time.Now(), n.closedGate(), n.lacksHere()
+	need := slices.Clone(n.conditions.need)
+	if p := n.planTransfer(); p != nil && len(n.robots) > 0 {
+		need = append(need, p.OnlyWhen...)
+	}
 	out := &Conditions{Schema: ConditionsSchema, Hold: lacks == "", Text: lacks}
 	switch {
-	case lacks == "" && len(n.conditions.need) == 0:
+	case lacks == "" && len(need) == 0:
 		out.Text = "transfer.only_when is empty: images are fetched at any time"
 	case lacks == "":
 		out.Text = "images are fetched when there are any"
 	}
 	for _, name := range AllConditions {
 		w, said := n.conditions.heard(name, now)
-		v := ConditionView{Name: name, Needed: slices.Contains(n.conditions.need, name), Holds: said && w.holds, Said: said}
+		v := ConditionView{Name: name, Needed: slices.Contains(need, name), Holds: said && w.holds, Said: said}
 		if said {
 			v.LeftSeconds = w.until.Sub(now).Seconds()
 		}

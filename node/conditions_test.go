@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/gossip/member"
 )
 
@@ -35,7 +36,7 @@ func TestWhatConditionsLack(t *testing.T) {
 			c, err := newConditions(tt.need)
 			require.NoError(t, err)
 			c.say(tt.said, later)
-			require.Equal(t, tt.want, c.lacks(tt.at, tt.closed))
+			require.Equal(t, tt.want, c.lacks(tt.need, tt.at, tt.closed))
 		})
 	}
 	_, err := newConditions([]Condition{"flying"})
@@ -112,7 +113,8 @@ func (s *swarm) again(i int, change func(*Config)) *member0 {
 // A fetch ends when a condition does not hold any more, and is begun again when it does.
 func TestAFetchIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &robot{n: &Node{wake: newBroadcast(), telling: make(chan struct{}, 1), ways: newWays(nil)}}
+		r := &robot{n: &Node{wake: newBroadcast(), telling: make(chan struct{}, 1), ways: newWays(nil), keeper: &keeper{}}}
+		r.n.keeper.view.Store(&View{})
 		var err error
 		r.n.conditions, err = newConditions([]Condition{Still})
 		require.NoError(t, err)
@@ -125,7 +127,7 @@ func TestAFetchIsInterrupted(t *testing.T) {
 		time.AfterFunc(10*time.Second, func() { say(false) })
 		time.AfterFunc(60*time.Second, func() { say(true) })
 		start := time.Now()
-		require.NoError(t, r.underConditions(t.Context(), func(ctx context.Context) error {
+		require.NoError(t, r.underConditions(t.Context(), manifest.Digest{}, func(ctx context.Context) error {
 			begun++
 			select {
 			case <-ctx.Done():

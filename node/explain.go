@@ -198,7 +198,7 @@ func (n *Node) explainUpdate(v *View, w *NodeView, x *Explanation) {
 	case rep.Result == member.Deferred.String():
 		x.say("deferred", "nothing: it is asked again", "%s is deferred%s", w.ID, because)
 	case phase == member.Fetching.String() && strings.HasPrefix(rep.Reason, waitsPrefix):
-		x.say("fetch_waits", "nothing: it goes on when that has changed (transfer in its configuration; starling condition show on it), or bring it: starling release import FILE.star on it",
+		x.say("fetch_waits", "nothing: it goes on when that has changed (transfer in its configuration, or what the plan asks for; starling condition show on it), or bring it: starling release import FILE.star on it",
 			"%s has %d.%d %% of %s and %s", w.ID, rep.Progress/10, rep.Progress%10, rep.Release, rep.Reason)
 	case phase == member.Fetching.String():
 		x.say("fetching", wait, "%s fetches %s: %d.%d %%", w.ID, rep.Release, rep.Progress/10, rep.Progress%10)

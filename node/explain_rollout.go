@@ -30,6 +30,9 @@ func (n *Node) rolloutDetails(v *View) []string {
 			out = append(out, line)
 		}
 	}
+	if t := n.planTransfer(); t != nil {
+		out = append(out, t.Text)
+	}
 	return append(out, n.inTheWay(v, r, p)...)
 }
 
@@ -51,6 +54,9 @@ func (n *Node) voterDetails(v *View) []string {
 // planOf is the plan of a rollout if it is here and signed as it should be, else nil:
 // explaining fetches nothing.
 func (n *Node) planOf(v *View, r *order.Rollout) *rollout.Plan {
+	if p := n.planned.plans.known(r.Plan); p != nil {
+		return p
+	}
 	doc, err := n.docs.get(join.PlanDocument, r.Plan)
 	if err != nil {
 		return nil
@@ -59,6 +65,7 @@ func (n *Node) planOf(v *View, r *order.Rollout) *rollout.Plan {
 	if err != nil {
 		return nil
 	}
+	n.planned.plans.keep(r.Plan, p)
 	return p
 }
 

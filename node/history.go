@@ -27,6 +27,7 @@ func (n *Node) watchOrders(ctx context.Context) error {
 		for _, e := range changes(was, v) {
 			n.note(e)
 		}
+		n.heed()
 		was = v
 	}
 }

@@ -104,6 +104,7 @@ type Node struct {
 	bulk, control *p2p.Host
 	exchange      *artifacts.Exchange
 	conditions    *conditions
+	planned       planned
 	ways          *ways
 	gossiped      atomic.Uint64 // bytes of gossip that look has seen
 	docs          docs
@@ -220,6 +221,7 @@ func (n *Node) open() (err error) {
 		UploadBytesPerSec: n.cfg.UploadBytesPerSec, DownloadBytesPerSec: n.cfg.DownloadBytesPerSec, PeerBytesPerSec: n.cfg.PeerBytesPerSec, Look: n.look,
 		Events: n.transferEvent, Log: n.log,
 	})
+	n.planned.limits = n.ownLimits()
 	return err
 }
 
@@ -269,6 +271,7 @@ func (n *Node) takePart(ctx context.Context, g *errgroup.Group) error {
 		k.lost = n.note
 	}
 	n.keeper = k
+	n.heed()
 	g.Go(func() error { return k.run(ctx) })
 	n.log.Info("member of the swarm", "swarm", n.member.Swarm, "member", n.member.ID, "platform", platform())
 	for _, r := range n.robots { // first: what is installed runs, and goes back, without anybody

@@ -41,7 +41,7 @@ var errStill = errors.New("node: nobody sends the pack")
 // patch makes what it can of img from the installed image and a pack, if the operator
 // has signed one for these two. It is only a short cut: whatever goes wrong is logged,
 // and what is missing afterwards is fetched.
-func (r *robot) patch(ctx context.Context, into update.Slot, img *store.Image, progress func(permille int)) {
+func (r *robot) patch(ctx context.Context, release manifest.Digest, into update.Slot, img *store.Image, progress func(permille int)) {
 	old := r.images.at(into.Other())
 	_, missing := img.Missing()
 	if old == nil || missing < patchWorth {
@@ -57,7 +57,7 @@ func (r *robot) patch(ctx context.Context, into update.Slot, img *store.Image, p
 	}
 	bytes := img.Manifest().Bytes()
 	share := func(permille int64) { progress(int(((bytes-missing)*1000 + missing*permille) / bytes)) }
-	pack, err := r.fetchPack(ctx, x, img, packStill*r.n.time.call, func(permille int) { share(int64(permille) * patchShare / 1000) })
+	pack, err := r.fetchPack(ctx, release, x, img, packStill*r.n.time.call, func(permille int) { share(int64(permille) * patchShare / 1000) })
 	if err != nil {
 		r.log.Warn("pack not used", "pack", x.Pack.Short(), "err", err)
 		return
@@ -98,7 +98,7 @@ func applyPack(ctx context.Context, x *delta.Notice, pack, old, img *store.Image
 
 // fetchPack brings the pack that a notice names, and gives up when no piece of it has
 // come for as long as patience. What came stays for the next try, and is served.
-func (r *robot) fetchPack(ctx context.Context, x *delta.Notice, img *store.Image, patience time.Duration, progress func(permille int)) (*store.Image, error) {
+func (r *robot) fetchPack(ctx context.Context, release manifest.Digest, x *delta.Notice, img *store.Image, patience time.Duration, progress func(permille int)) (*store.Image, error) {
 	m, err := r.n.manifest(ctx, x.Pack)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (r *robot) fetchPack(ctx context.Context, x *delta.Notice, img *store.Image
 	if err := store.Admit(r.images.state, need, r.n.cfg.ReserveBytes); err != nil {
 		return nil, errors.Join(err, r.images.dropPack(manifest.Digest{}))
 	}
-	return pack, r.underConditions(ctx, func(ctx context.Context) error { return r.n.fetchPatiently(ctx, pack, patience, progress) })
+	return pack, r.underConditions(ctx, release, func(ctx context.Context) error { return r.n.fetchPatiently(ctx, pack, patience, progress) })
 }
 
 // fetchPatiently is Fetch, but gives up when no piece has come for as long as patience.

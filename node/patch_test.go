@@ -171,9 +171,9 @@ func TestAPackThatNobodyHasIsGivenUp(t *testing.T) {
 	require.NoError(t, err)
 	defer img.Close()
 	x := &delta.Notice{Pack: pm.Digest(), Bytes: 300 << 10}
-	_, err = r.fetchPack(s.ctx, x, img, 300*time.Millisecond, func(int) {})
+	_, err = r.fetchPack(s.ctx, manifest.Digest{}, x, img, 300*time.Millisecond, func(int) {})
 	require.ErrorIs(t, err, errStill)
 	x.Bytes++
-	_, err = r.fetchPack(s.ctx, x, img, time.Minute, func(int) {})
+	_, err = r.fetchPack(s.ctx, manifest.Digest{}, x, img, time.Minute, func(int) {})
 	require.ErrorIs(t, err, delta.ErrBad, "the manifest is not that of such a pack")
 }

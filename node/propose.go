@@ -254,6 +254,7 @@ func (n *Node) plan(ctx context.Context, v *View, d manifest.Digest) (*rollout.P
 		return nil, err
 	}
 	p, _, err := rollout.OpenPlan(doc, v.Swarm, v.roles().Plan)
+	n.heed() // it may have come just now
 	return p, err
 }
 

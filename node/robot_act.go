@@ -123,7 +123,7 @@ func (r *robot) bring(ctx context.Context, a update.Fetch) update.Event {
 		return fail(err)
 	}
 	progress := func(permille int) { r.send(ctx, update.Progress{Op: a.Op, Permille: uint16(permille)}) }
-	if err := r.fill(ctx, a.Slot, img, progress); err != nil {
+	if err := r.fill(ctx, a.Release.Digest, a.Slot, img, progress); err != nil {
 		return fail(err)
 	}
 	if rel := r.n.releases.get(r.n.docs, a.Release.Digest); rel != nil { // for an export from here, when whoever imported it is away

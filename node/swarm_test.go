@@ -37,7 +37,8 @@ type swarm struct {
 	robots   []*member0
 	counter  uint64
 	noCanary bool
-	hooks    string // of robots added from now on
+	transfer rollout.Transfer // what plans ask of transfers
+	hooks    string           // of robots added from now on
 	// heartbeat is raft's in nodes started from now on; zero is the profile's. On a busy
 	// machine that of the profile local costs a leader its lead again and again.
 	heartbeat time.Duration
@@ -258,6 +259,7 @@ func (s *swarm) plan(from, to manifest.Ref) *rollout.Plan {
 		p.MinHealthySeconds = 30 // however slow it is to fall ill
 	}
 	p.Prefetch = rollout.FetchAll
+	p.Limit(s.transfer)
 	if s.noCanary {
 		p.CanaryPermille, p.CanaryMin = 0, 0
 		p.InstallDeadlineSeconds = 6 // nobody waits long for robots that are away

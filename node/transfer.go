@@ -101,7 +101,8 @@ func (n *Node) transferEvent(e artifacts.Event) {
 }
 
 // Transfer is how images use this machine's links. Rates are in bytes per second; a
-// limit of 0 is none.
+// limit of 0 is none. The limits are those in force: the configuration's, or the open
+// plan's where that is lower. OnlyWhen is the configuration's.
 type Transfer struct {
 	Profile string `json:"profile"` // "lan", "mesh", "narrow" or "local"
 	MaxUp   int64  `json:"max_up"`
@@ -114,7 +115,10 @@ type Transfer struct {
 	Floored    bool        `json:"floored"`
 	Interfaces []string    `json:"interfaces"` // none: all
 	OnlyWhen   []Condition `json:"only_when"`
-	Waits      string      `json:"waits,omitempty"` // why nothing is fetched now
+	// Plan is what the plan of the open rollout asks for beside the configuration, absent
+	// if that is nothing, or the plan is not here.
+	Plan  *PlanTransfer `json:"plan,omitempty"`
+	Waits string        `json:"waits,omitempty"` // why nothing is fetched now
 	// Measured are links in use since the node was started, as they were seen here.
 	Measured []LinkRate   `json:"measured"`
 	Faults   []PeerFaults `json:"faults"`
@@ -129,10 +133,10 @@ type LinkRate struct {
 }
 
 func (n *Node) transfer() Transfer {
-	c := n.cfg
+	c, l := n.cfg, n.inForce()
 	out := Transfer{
 		Profile: cmp.Or(c.Profile, DefaultProfile),
-		MaxUp:   c.UploadBytesPerSec, MaxDown: c.DownloadBytesPerSec, MaxPeer: c.PeerBytesPerSec, Waits: n.lacks(),
+		MaxUp:   l.Up, MaxDown: l.Down, MaxPeer: l.Peer, Plan: n.planTransfer(), Waits: n.lacksHere(),
 		Interfaces: append([]string{}, c.Interfaces...), OnlyWhen: append([]Condition{}, c.OnlyWhen...), Measured: []LinkRate{}, Faults: n.faults.list(),
 	}
 	out.Now, out.Slowed, out.Floored = n.exchange.Pace()

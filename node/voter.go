@@ -249,11 +249,14 @@ func (w *voter) reign(ctx context.Context, r *consensus.Replica) error {
 }
 
 // want asks members for a document in the background, so that a check that lacks it
-// passes the next time. Several wants for one document are one.
-func (n *Node) want(k join.DocumentKind, d manifest.Digest) {
+// passes the next time. Several wants for one document are one. It is false if too many
+// are on the list.
+func (n *Node) want(k join.DocumentKind, d manifest.Digest) bool {
 	select {
 	case n.wants <- wanted{k, d}:
+		return true
 	default: // asked again at the next check
+		return false
 	}
 }
 
@@ -270,11 +273,16 @@ func (n *Node) gather(ctx context.Context) error {
 			return nil
 		case w := <-n.wants:
 			data, err := n.document(ctx, w.kind, w.digest)
+			if w.kind == join.PlanDocument {
+				n.planned.asked.Store(false)
+			}
 			switch {
 			case err == nil && w.kind == join.TrustDocument:
 				err = n.keeper.offer(ctx, &join.MetaReply{Trust: data})
 			case err == nil && w.kind == join.RosterDocument:
 				err = n.keeper.offer(ctx, &join.MetaReply{Roster: data})
+			case err == nil && w.kind == join.PlanDocument:
+				n.heed()
 			}
 			if err != nil && ctx.Err() == nil {
 				n.log.Debug("document not found", "kind", w.kind, "err", err)

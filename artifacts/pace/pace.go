@@ -76,6 +76,17 @@ func NewShaper(limits Limits) *Shaper {
 	return s
 }
 
+// SetLimits makes other limits count from now on. What was taken stays taken: whoever
+// waits for it may give it back and take it anew.
+func (s *Shaper) SetLimits(limits Limits) {
+	s.limits = limits
+	s.node.set(s.rate())
+	s.manifests.set(limits.Node / manifestShare)
+	for _, b := range s.peers {
+		b.set(limits.Peer)
+	}
+}
+
 // Take takes n bytes out of the buckets that class and peer draw from, and returns how
 // long to wait before they go.
 func (s *Shaper) Take(now time.Time, class Class, peer string, n int) (wait time.Duration) {
@@ -131,11 +142,16 @@ func (s *Shaper) Forget(peer string) { delete(s.peers, peer) }
 // Look takes note of the world. Call it about once a second while bulk goes.
 func (s *Shaper) Look(now time.Time, l Look) {
 	s.floor, s.slow = l.Floor, s.governor.Step(now, s.bulk, l.Strain)
+	s.node.set(s.rate())
+}
+
+// rate is what the node may send, by its limit and by what Look last said.
+func (s *Shaper) rate() int64 {
 	rate := least(s.limits.Node, s.slow)
-	if l.Floor {
+	if s.floor {
 		rate = least(rate, s.floorRate())
 	}
-	s.node.set(rate)
+	return rate
 }
 
 func (s *Shaper) floorRate() int64 {

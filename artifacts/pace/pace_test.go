@@ -50,6 +50,39 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// TestStep: bulk goes in small steps where the rate is low, whole where there is none.
+func TestStep(t *testing.T) {
+	for limit, want := range map[int64]int{0: 1 << 20, 1: minQuantum, 100 << 10: 12800, 1 << 30: Quantum} {
+		require.Equal(t, want, NewShaper(Limits{Node: limit}).Step(1<<20), "%d bytes per second", limit)
+	}
+	require.Equal(t, 7, NewShaper(Limits{Node: 1}).Step(7))
+}
+
+// TestSetLimits: other limits count at once, of the node, of peers that are known and of
+// those to come; what Look said stays.
+func TestSetLimits(t *testing.T) {
+	s := NewShaper(Limits{})
+	now := start
+	second := func(peer string, limits Limits) float64 { // KiB
+		s.SetLimits(limits)
+		send(s, now, 10*time.Second, Bulk, peer) // the burst
+		now = now.Add(10 * time.Second)
+		bytes := send(s, now, 100*time.Second, Bulk, peer)
+		now = now.Add(100 * time.Second)
+		return float64(bytes) / 100 / (1 << 10)
+	}
+	require.InDelta(t, 100, second("a", Limits{Node: 100 << 10}), 2)
+	require.InDelta(t, 20, second("a", Limits{Node: 100 << 10, Peer: 20 << 10}), 2)
+	require.InDelta(t, 40, second("a", Limits{Peer: 40 << 10}), 2)
+	require.InDelta(t, 10, second("b", Limits{Node: 10 << 10, Peer: 40 << 10}), 2)
+	require.Negative(t, second("a", Limits{}), "no limit")
+	s.Look(now, Look{Floor: true})
+	require.InDelta(t, 5, second("a", Limits{Node: 50 << 10}), 2)
+	require.InDelta(t, 50, second("a", Limits{Node: 500 << 10}), 4)
+	s.Look(now, Look{})
+	require.InDelta(t, 500, second("a", Limits{Node: 500 << 10}), 10)
+}
+
 // TestClasses: control never waits, documents not for bulk, and bulk waits for all.
 func TestClasses(t *testing.T) {
 	s := NewShaper(Limits{Node: 100 << 10})

@@ -112,6 +112,9 @@ func transferRows(t *node.Transfer) [][]string {
 	if t.Waits != "" {
 		rows = append(rows, []string{"transfer", "fetches nothing now: " + t.Waits})
 	}
+	if p := t.Plan; p != nil {
+		rows = append(rows, []string{"transfer", p.Text})
+	}
 	if t.Slowed || t.Floored {
 		why := "members answer each other late"
 		if t.Floored {

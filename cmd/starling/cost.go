@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip/member"
 	"github.com/starling-swarm/starling/node"
 )
@@ -38,14 +39,18 @@ type cost struct {
 	Rate   int64 `json:"rate"`
 	Links  int   `json:"measured_links"`
 	Shared bool  `json:"shared_radio"`
+	// Limit is what the plan lets one machine send or take in, the lower of both; 0 is
+	// none.
+	Limit int64 `json:"plan_rate"`
 	// Seconds is how long all of it takes; on a shared radio that is its airtime.
 	Seconds int64 `json:"seconds"`
 	// StickSeconds is how long a person with a USB stick takes.
 	StickSeconds int64 `json:"stick_seconds"`
 }
 
-// price makes a cost of what each robot lacks and of the links.
-func price(lacks []int64, t *node.Transfer) cost {
+// price makes a cost of what each robot lacks, of the links, and of what the plan lets
+// them carry.
+func price(lacks []int64, t *node.Transfer, by rollout.Transfer) cost {
 	c := cost{Shared: t.Profile == "mesh" || t.Profile == "narrow"}
 	for _, n := range lacks {
 		if n > 0 {
@@ -57,10 +62,12 @@ func price(lacks []int64, t *node.Transfer) cost {
 	if c.Total == 0 {
 		return c
 	}
-	rate := float64(c.Rate)
-	seconds := float64(c.Total) / rate // whoever sends, the others wait
-	if !c.Shared {                     // Kumar and Ross 2006: robots that have it pass it on
-		seconds = max(float64(c.Most)/rate, float64(c.Total)/(rate*float64(c.Robots+1)))
+	up, down := lower(c.Rate, by.UpBytesPerSec), lower(c.Rate, by.DownBytesPerSec)
+	c.Limit = lower(by.UpBytesPerSec, by.DownBytesPerSec)
+	// Kumar and Ross 2006: robots that have it pass it on.
+	seconds := max(float64(c.Most)/float64(min(up, down)), float64(c.Total)/(float64(up)*float64(c.Robots+1)))
+	if c.Shared { // whoever sends, the others wait
+		seconds = max(seconds, float64(c.Total)/float64(c.Rate))
 	}
 	c.Seconds = int64(seconds*worthPermille/1000) + 1
 	copying := time.Duration(float64(c.Most) / stickRate * float64(time.Second))
@@ -85,10 +92,18 @@ func rateOf(t *node.Transfer) (rate int64, links int) {
 		slices.Sort(seen)
 		rate = seen[len(seen)/2]
 	}
-	if t.MaxUp > 0 {
+	if t.MaxUp > 0 && (t.Plan == nil || t.Plan.MaxUp != t.MaxUp) { // the open plan's is over before this one starts
 		rate = min(rate, t.MaxUp)
 	}
 	return rate, len(seen)
+}
+
+// lower is the lower of two rates, of which 0 is none.
+func lower(a, b int64) int64 {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
 }
 
 // cost is what this rollout puts on the links. What the agent does not know of older
@@ -112,7 +127,7 @@ func (p *prospect) costOf(ctx context.Context, v *view, all *node.Nodes) (cost, 
 			lacks = append(lacks, int64(w.Bytes))
 		}
 	}
-	c := price(lacks, &v.status.Transfer)
+	c := price(lacks, &v.status.Transfer, p.plan.Transfer)
 	c.Whole = whole
 	return c, nil
 }
@@ -192,6 +207,9 @@ func rateWords(x *cost) string {
 	way := fmt.Sprintf("from robot to robot at %s/s a link", bytesWords(x.Rate))
 	if x.Shared {
 		way = fmt.Sprintf("of airtime on one shared radio at %s/s", bytesWords(x.Rate))
+	}
+	if x.Limit > 0 && x.Limit < x.Rate {
+		way += fmt.Sprintf(", of which the plan lets a machine use %s/s", bytesWords(x.Limit))
 	}
 	if x.Links == 0 {
 		return way + " (assumed: nothing is measured from here yet)"

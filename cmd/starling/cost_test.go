@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/node"
 )
 
@@ -15,19 +16,30 @@ func TestWhatARolloutCosts(t *testing.T) {
 		lacks []int64
 		t     node.Transfer
 		want  cost
+		by    rollout.Transfer
 	}{
-		"nothing": {[]int64{0, 0}, node.Transfer{Profile: "lan"}, cost{Rate: 2_500_000}},
+		"nothing": {[]int64{0, 0}, node.Transfer{Profile: "lan"}, cost{Rate: 2_500_000}, rollout.Transfer{}},
 		"a shared radio: each byte for each robot": {[]int64{1e6, 1e6, 0, 1e6}, node.Transfer{Profile: "mesh"},
-			cost{Robots: 3, Most: 1e6, Total: 3e6, Rate: 125_000, Shared: true, Seconds: 27, StickSeconds: 360}},
+			cost{Robots: 3, Most: 1e6, Total: 3e6, Rate: 125_000, Shared: true, Seconds: 27, StickSeconds: 360}, rollout.Transfer{}},
 		"links of their own: robots pass it on": {[]int64{1e8, 1e8, 1e8, 1e8}, node.Transfer{Profile: "lan"},
-			cost{Robots: 4, Most: 1e8, Total: 4e8, Rate: 2_500_000, Seconds: 45, StickSeconds: 505}},
+			cost{Robots: 4, Most: 1e8, Total: 4e8, Rate: 2_500_000, Seconds: 45, StickSeconds: 505}, rollout.Transfer{}},
 		"measured: the middle of what the links gave": {[]int64{2e7}, node.Transfer{Profile: "mesh", Measured: seen},
-			cost{Robots: 1, Most: 2e7, Total: 2e7, Rate: 200_000, Links: 3, Shared: true, Seconds: 111, StickSeconds: 122}},
+			cost{Robots: 1, Most: 2e7, Total: 2e7, Rate: 200_000, Links: 3, Shared: true, Seconds: 111, StickSeconds: 122}, rollout.Transfer{}},
 		"never more than may be sent": {[]int64{1e6}, node.Transfer{Profile: "lan", MaxUp: 10_000, Measured: seen},
-			cost{Robots: 1, Most: 1e6, Total: 1e6, Rate: 10_000, Links: 3, Seconds: 111, StickSeconds: 120}},
-		"a profile that nobody knows": {[]int64{0}, node.Transfer{}, cost{Rate: 2_500_000}},
+			cost{Robots: 1, Most: 1e6, Total: 1e6, Rate: 10_000, Links: 3, Seconds: 111, StickSeconds: 120}, rollout.Transfer{}},
+		"a profile that nobody knows": {lacks: []int64{0}, want: cost{Rate: 2_500_000}},
+		"the plan's limit: one robot takes in no more": {[]int64{1e6, 1e6}, node.Transfer{Profile: "lan"},
+			cost{Robots: 2, Most: 1e6, Total: 2e6, Rate: 2_500_000, Limit: 10_000, Seconds: 111, StickSeconds: 240}, rollout.Transfer{DownBytesPerSec: 10_000}},
+		"the plan's limit: all together send no more": {[]int64{1e6, 1e6, 1e6}, node.Transfer{Profile: "lan"},
+			cost{Robots: 3, Most: 1e6, Total: 3e6, Rate: 2_500_000, Limit: 10_000, Seconds: 111, StickSeconds: 360}, rollout.Transfer{UpBytesPerSec: 10_000}},
+		"a shared radio that the plan leaves idle": {[]int64{1e6, 1e6, 1e6}, node.Transfer{Profile: "mesh"},
+			cost{Robots: 3, Most: 1e6, Total: 3e6, Rate: 125_000, Limit: 10_000, Shared: true, Seconds: 111, StickSeconds: 360}, rollout.Transfer{UpBytesPerSec: 10_000, DownBytesPerSec: 20_000}},
+		"a shared radio with room in the plan": {[]int64{1e6, 1e6, 1e6}, node.Transfer{Profile: "mesh"},
+			cost{Robots: 3, Most: 1e6, Total: 3e6, Rate: 125_000, Limit: 100_000, Shared: true, Seconds: 27, StickSeconds: 360}, rollout.Transfer{UpBytesPerSec: 100_000}},
+		"the limit of a rollout that is over by then": {[]int64{1e6}, node.Transfer{Profile: "lan", MaxUp: 10_000, Plan: &node.PlanTransfer{MaxUp: 10_000}},
+			cost{Robots: 1, Most: 1e6, Total: 1e6, Rate: 2_500_000, Seconds: 1, StickSeconds: 120}, rollout.Transfer{}},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, tt.want, price(tt.lacks, &tt.t)) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, tt.want, price(tt.lacks, &tt.t, tt.by)) })
 	}
 }
 
@@ -48,4 +60,7 @@ about 25h40m of airtime on one shared radio at 24.4 KiB/s (assumed: nothing is m
 	require.Equal(t, `to send: 3.0 MiB, before it is compressed and packed: 3 robots lack up to 1.0 MiB each
 about 2s from robot to robot at 1.0 MiB/s a link (measured from here, 2 links)
 `, out.String())
+	out.Reset()
+	c.sayCost(&cost{Robots: 3, Most: 1 << 20, Total: 3 << 20, Rate: 1 << 20, Limit: 200 << 10, Links: 2, Seconds: 6, StickSeconds: 400}, "x.star")
+	require.Contains(t, out.String(), "about 6s from robot to robot at 1.0 MiB/s a link, of which the plan lets a machine use 200.0 KiB/s (measured from here, 2 links)\n")
 }

@@ -26,6 +26,7 @@ type knobs struct {
 	soak, exposure, waveSoak, finalSoak                 string
 	minHealthy, healthyDeadline, silenceDeadline        string
 	installDeadline, expires, lease                     string
+	maxRate, onlyWhen                                   string
 	prefetch, onLost, onCanaryFail, onWaveFail, holdsAt string
 	floors                                              []string
 	sim, hil, despite                                   bool
@@ -54,6 +55,8 @@ func (k *knobs) flags(cmd *cobra.Command) {
 	f.StringVar(&k.silenceDeadline, "silence-deadline", "30m", "silence after arming that counts as failure; above --healthy-deadline")
 	f.StringVar(&k.installDeadline, "install-deadline", "2h", "a robot that is not ready by then is deferred to a later batch")
 	f.StringVar(&k.prefetch, "prefetch", "next", "who may fetch early: stage, next or all")
+	f.StringVar(&k.maxRate, "max-rate", "", "how much of images a machine sends, and takes in, while the rollout is open: `RATE` such as 200KiB/s, or up=RATE,down=RATE,peer=RATE")
+	f.StringVar(&k.onlyWhen, "only-when", "", "robots fetch it only when all of these hold: charging, still, idle")
 	f.StringVar(&k.expires, "expires", "14d", "after which nothing of the plan starts any more")
 	f.StringVar(&k.lease, "lease", "0s", "how long the swarm goes on without a word of the operator; 0s is as long as the plan")
 	f.StringVar(&k.onLost, "on-operator-lost", "finish", "what then: advance, hold, or finish the stage and hold")
@@ -102,6 +105,7 @@ func (k *knobs) plan(now time.Time) (*rollout.Plan, error) {
 	for _, f := range k.floors {
 		p.Floors = append(p.Floors, r.floor(f))
 	}
+	p.Limit(r.transfer(k.maxRate, k.onlyWhen))
 	p.Sim, p.HIL, p.Waived, p.DespiteQuarantine, p.Reason = k.sim, k.hil, k.waived, k.despite, k.reason
 	p.Created = now.Unix()
 	p.Expires = p.Created + int64(r.seconds("--expires", k.expires))

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/consensus/rollout"
 )
 
@@ -52,12 +55,36 @@ func TestKnobs(t *testing.T) {
 	require.EqualValues(t, 0, p.WaveGate.MaxFailuresPermille)
 }
 
+func TestTransferKnobs(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want rollout.Transfer
+	}{
+		{nil, rollout.Transfer{}},
+		{[]string{"--max-rate", "200KiB/s"}, rollout.Transfer{UpBytesPerSec: 200 << 10, DownBytesPerSec: 200 << 10}},
+		{[]string{"--max-rate", "1MB"}, rollout.Transfer{UpBytesPerSec: 1e6, DownBytesPerSec: 1e6}},
+		{[]string{"--max-rate", "up=200KiB/s, peer=50 KiB/s"}, rollout.Transfer{UpBytesPerSec: 200 << 10, PeerBytesPerSec: 50 << 10}},
+		{[]string{"--max-rate", "down=4KiB/s"}, rollout.Transfer{DownBytesPerSec: 4 << 10}},
+		{[]string{"--only-when", "still, charging"}, rollout.Transfer{OnlyWhen: rollout.WhenCharging | rollout.WhenStill}},
+		{[]string{"--only-when", "idle"}, rollout.Transfer{OnlyWhen: rollout.WhenIdle}},
+	} {
+		p, err := parseKnobs(t, tt.args...)
+		require.NoError(t, err, "%v", tt.args)
+		require.Equal(t, tt.want, p.Transfer, "%v", tt.args)
+		p.Release, p.Swarm = manifest.Ref{Version: "1.0", Counter: 1, Digest: manifest.Sum(nil)}, "orchard"
+		require.NoError(t, p.Check(), "%v", tt.args)
+		require.Equal(t, strings.Contains(fmt.Sprint(tt.args), "still"), transferWarning(p) != "", "%v", tt.args)
+	}
+}
+
 func TestNonsenseKnobs(t *testing.T) {
 	for _, args := range [][]string{
 		{"--canary", "5"}, {"--canary", "101%"}, {"--canary", "-1%"}, {"--canary", "NaN%"}, {"--canary", "1.23%"}, {"--canary", ""},
 		{"--waves", ""}, {"--waves", "50%,,100%"}, {"--soak", "soon"}, {"--soak", "-1s"}, {"--soak", "99999d"}, {"--soak", "xd"},
 		{"--batch", "0"}, {"--batch", "many"}, {"--batch", "70000"}, {"--floor", "role:2"}, {"--floor", "role=x"}, {"--floor", "role=x:-1"},
 		{"--prefetch", "some"}, {"--on-operator-lost", "revert"}, {"--on-canary-fail", "advance"}, {"--hold-after", "lunch"},
+		{"--max-rate", "fast"}, {"--max-rate", "0"}, {"--max-rate", "1KiB/s"}, {"--max-rate", "-1MiB/s"}, {"--max-rate", "up=1MiB/s,up=1MiB/s"},
+		{"--max-rate", "left=1MiB/s"}, {"--max-rate", "up=1MiB/s,"}, {"--max-rate", "up="}, {"--only-when", "flying"}, {"--only-when", "still,still"}, {"--only-when", ","},
 	} {
 		_, err := parseKnobs(t, args...)
 		require.Error(t, err, "%v", args)
@@ -82,6 +109,7 @@ func FuzzKnobs(f *testing.F) {
 		r := &reader{}
 		require.LessOrEqual(t, r.permille("--canary", s), uint16(1000))
 		_ = r.floor(s)
+		_ = r.transfer(s, s)
 		var p rollout.Plan
 		r.batch(&p, s)
 		require.LessOrEqual(t, p.BatchPermille, uint16(1000))

@@ -46,7 +46,7 @@ the earliest. A plan that can never be satisfied is refused.
 Which robots go first is drawn by lot for each plan: -o signs and keeps this very
 one, for rollout start --plan FILE.`,
 		Example: `  starling rollout plan 1.5.0
-  starling rollout plan 1.5.0 --canary 10% --waves 50%,100% --soak 4h
+  starling rollout plan 1.5.0 --canary 10% --soak 4h --max-rate 200KiB/s --only-when charging,still
   starling rollout plan models/2026-05 --batch 2 --floor role=fire:2 -o may.plan`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -170,7 +170,7 @@ func check(ctx context.Context, v *view, p *prospect) (*prospect, error) {
 	if p.preview, err = rollout.NewPreview(p.plan, p.extract, v.electorate()); err != nil {
 		return nil, err
 	}
-	if err := fits(v, p); err != nil {
+	if err := errors.Join(fits(v, p), transferFits(v, p.plan)); err != nil {
 		return nil, err
 	}
 	all, err := v.client.Nodes(ctx)
@@ -271,6 +271,9 @@ func (c *cli) sayPlan(v *view, p *prospect) {
 	}
 	c.table(rows)
 	c.say("done after %s at the earliest; the plan ends %s", span(p.preview.Earliest), time.Unix(p.plan.Expires, 0).Format("2006-01-02 15:04"))
+	if !p.plan.Transfer.IsZero() {
+		c.say("images, while it is open: %s", p.plan.Transfer)
+	}
 	for _, w := range p.warnings(v) {
 		c.say("%s %s", c.paint(yellow, "!"), w)
 	}
@@ -290,6 +293,9 @@ func (p *prospect) warnings(v *view) []string {
 	if len(p.away) > 0 {
 		out = append(out, fmt.Sprintf("not within reach now: %s; a batch waits up to %s for a robot (--install-deadline)",
 			strings.Join(short(p.away, 8), " "), span(time.Duration(p.plan.InstallDeadlineSeconds)*time.Second)))
+	}
+	if w := transferWarning(p.plan); w != "" {
+		out = append(out, w)
 	}
 	return out
 }

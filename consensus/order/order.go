@@ -23,8 +23,9 @@ import (
 const (
 	// Format is the newest order format this build reads and writes.
 	Format = 1
-	// Level is the newest feature level this build can replicate.
-	Level = 1
+	// Level is the newest feature level this build can replicate. What came with each:
+	// 2, plans that limit transfers.
+	Level = 2
 	// MaxBytes bounds an encoded order.
 	MaxBytes = 4 << 10
 	// MaxVoters bounds an electorate.

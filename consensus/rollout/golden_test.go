@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -57,31 +58,58 @@ func goldenLog(t *testing.T) *rig {
 	return g
 }
 
-// TestGolden: what level 1 makes of a log is frozen. A build that changes it could
-// not vote beside one that does not; such a change needs a new level.
+// limitedLog is a log of level 2, with a plan that level 1 refuses.
+func limitedLog(t *testing.T) *rig {
+	g := newRig(t, 10, 4, 1)
+	g.state.Level = 2
+	g.release("1.0.0", 1)
+	g.release("1.1.0", 2)
+	require.NoError(t, g.apply(g.startOf("1.0.0")))
+	g.finish()
+	g.plan.Limit(narrow)
+	require.NoError(t, g.apply(g.startOf("1.1.0")))
+	require.NoError(t, g.advance())
+	require.NoError(t, g.observe(g.health(members(g.state.Rollout.Open)[0], func(h *member.Health) { h.Phase, h.Running = member.Trial, h.Release })))
+	return g
+}
+
+// TestGolden: what a level makes of a log is frozen. A build that changes it could not
+// vote beside one that does not; such a change needs a new level.
 func TestGolden(t *testing.T) {
-	const path = "testdata/level1.golden"
+	g := golden(t, 1, goldenLog)
+	require.Equal(t, order.Reverted, g.state.Rollout.Status)
+	g = golden(t, 2, limitedLog)
+	require.Equal(t, narrow, g.state.Rollout.Plan.Transfer)
+}
+
+// golden compares what a log makes of the state with testdata, and returns the end.
+func golden(t *testing.T, level uint, made func(*testing.T) *rig) *rig {
+	path := fmt.Sprintf("testdata/level%d.golden", level)
+	fresh := func() *rig {
+		g := newRig(t, 10, 4, 1)
+		g.state.Level = level
+		return g
+	}
 	if updating() {
-		g := goldenLog(t)
-		fresh := newRig(t, 10, 4, 1)
-		out := "expect: each line is a log entry and the digest of the state after it, level 1\n"
-		for _, entry := range g.log {
-			_ = fresh.applyBytes(entry)
-			out += hex.EncodeToString(entry) + " " + fresh.state.Digest().String() + "\n"
+		g := fresh()
+		out := fmt.Sprintf("expect: each line is a log entry and the digest of the state after it, level %d\n", level)
+		for _, entry := range made(t).log {
+			_ = g.applyBytes(entry)
+			out += hex.EncodeToString(entry) + " " + g.state.Digest().String() + "\n"
 		}
 		require.NoError(t, os.WriteFile(path, []byte(out), 0o644))
 	}
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	g := newRig(t, 10, 4, 1)
+	g := fresh()
 	for n, line := range strings.Split(strings.TrimSpace(string(data)), "\n")[1:] {
 		entry, digest, _ := strings.Cut(line, " ")
 		b, err := hex.DecodeString(entry)
 		require.NoError(t, err)
 		_ = g.applyBytes(b)
-		require.Equal(t, digest, g.state.Digest().String(), "entry %d", n+1)
+		require.Equal(t, digest, g.state.Digest().String(), "level %d, entry %d", level, n+1)
 	}
-	require.Equal(t, order.Reverted, g.state.Rollout.Status)
+	return g
 }
 
 // FuzzApplyLog: whatever a log entry holds, Apply neither panics nor leaves a state

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// PlanFormat is the newest plan format this build reads and writes.
-	PlanFormat = 1
+	// PlanFormat is that of a plan without a Transfer, LimitedPlanFormat that of a plan
+	// with one. The first is what every build reads; the second is the newest that this
+	// build reads, and an older one refuses it with the word to update.
+	PlanFormat, LimitedPlanFormat = 1, 2
 	// MaxWaves bounds the waves of a plan.
 	MaxWaves = 16
 	// MaxFloors bounds the availability floors of a plan.
@@ -126,6 +128,9 @@ type Plan struct {
 	// DespiteQuarantine lets a quarantined release out again; Reason says why.
 	DespiteQuarantine bool   `cbor:"27,keyasint" json:"despite_quarantine"`
 	Reason            string `cbor:"28,keyasint" json:"reason"` // for people, at most 200 bytes
+
+	// Transfer narrows how images may use links meanwhile; only with LimitedPlanFormat.
+	Transfer Transfer `cbor:"29,keyasint,omitzero" json:"transfer,omitzero"`
 }
 
 // DefaultPlan returns the plan that reference values and a careful operator
@@ -153,9 +158,10 @@ func (p *Plan) Check() error {
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrPlan}, args...)...))
 	}
-	if p.Format != PlanFormat {
-		bad("format %d", p.Format)
+	if p.Format != PlanFormat && p.Format != LimitedPlanFormat || (p.Format == LimitedPlanFormat) == p.Transfer.IsZero() {
+		bad("format %d; %d is that of a plan with limits for transfers, %d that of one without", p.Format, LimitedPlanFormat, PlanFormat)
 	}
+	p.Transfer.check(bad)
 	if !manifest.ValidName(p.Component) || p.Release.IsZero() || !manifest.ValidVersion(p.Release.Version) || p.Release.Counter == 0 {
 		bad("names no release")
 	}
@@ -216,15 +222,18 @@ func (p *Plan) Check() error {
 
 // Seal puts p into an unsigned envelope.
 func (p *Plan) Seal() *envelope.Envelope {
-	return envelope.New(envelope.Plan, PlanFormat, envelope.SwarmScope(p.Swarm), p)
+	return envelope.New(envelope.Plan, p.Format, envelope.SwarmScope(p.Swarm), p)
 }
 
 // OpenPlan verifies and parses a plan of swarm signed by keys.
 func OpenPlan(data []byte, swarm string, keys envelope.Keys) (*Plan, *envelope.Envelope, error) {
 	var p Plan
-	e, err := open(data, envelope.Plan, swarm, keys, PlanFormat, &p)
+	e, err := open(data, envelope.Plan, swarm, keys, LimitedPlanFormat, &p)
 	if err != nil {
 		return nil, nil, err
+	}
+	if e.Format != p.Format {
+		return nil, nil, fmt.Errorf("%w: of format %d inside an envelope for format %d", ErrPlan, p.Format, e.Format)
 	}
 	if p.Swarm != swarm {
 		return nil, nil, fmt.Errorf("%w: for swarm %q inside an envelope for %q", ErrPlan, p.Swarm, swarm)

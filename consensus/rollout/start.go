@@ -63,6 +63,9 @@ func (s *State) mayStart(p *Plan, rel *manifest.Release, from []byte) error {
 	if r := s.Rollout; r != nil && !r.Status.Final() && !planted.Is("two-rollouts") {
 		return fmt.Errorf("%w: rollout %d of %s %s is %s; wait for it, or roll it back", ErrBusy, r.ID, r.Plan.Component, r.Plan.Release.Version, r.Status)
 	}
+	if !p.Transfer.IsZero() && s.Level < TransferLevel {
+		return fmt.Errorf("%w: limits for transfers need feature level %d, the swarm is at %d: plan without max-rate and only-when", ErrImpossible, TransferLevel, s.Level)
+	}
 	if s.Time > p.Expires {
 		return fmt.Errorf("%w: %d s ago; sign a new plan", ErrExpired, s.Time-p.Expires)
 	}

@@ -92,6 +92,12 @@ type Ship struct {
 
 	// Prefetch says who may fetch before their turn.
 	Prefetch string `yaml:"prefetch" default:"next" oneof:"stage next all"`
+	// MaxRate, per second, is how much of images a machine sends, and how much it takes in,
+	// while the rollout is open; 0 is no limit of the plan's. OnlyWhen are conditions
+	// (charging, still, idle) in which robots fetch it; no application here says the first
+	// two, so that robots which are to charge are deferred.
+	MaxRate  Bytes    `yaml:"max_rate"`
+	OnlyWhen []string `yaml:"only_when,one"`
 	// Expires is the plan's life: nothing starts after it.
 	Expires time.Duration `yaml:"expires" default:"14d" min:"1s"`
 	// Lease without a word of the operator makes OnOperatorLost happen; 0 is as long

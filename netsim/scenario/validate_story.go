@@ -110,6 +110,9 @@ func (c *checker) invite(path string, in *Invite, invited map[string]bool) {
 	}
 }
 
+// minPlanRate is the lowest limit that a plan may set, in bytes per second.
+const minPlanRate = 4 << 10
+
 // ship checks a plan by the rules of plans.
 func (c *checker) ship(path string, p *Ship) {
 	switch first, _ := c.first(p.Version); {
@@ -143,6 +146,14 @@ func (c *checker) ship(path string, p *Ship) {
 	for i, f := range p.Floors {
 		if !manifest.ValidName(f.Label) || f.Value == "" || len(f.Value) > 64 {
 			c.bad(fmt.Sprintf("%s.floors[%d]", path, i), "want a label, a value and min_available")
+		}
+	}
+	if p.MaxRate > 0 && p.MaxRate < minPlanRate {
+		c.bad(path+".max_rate", "want 0 for none, or at least 4KiB")
+	}
+	for i, name := range p.OnlyWhen {
+		if !slices.Contains([]string{"charging", "still", "idle"}, name) || slices.Contains(p.OnlyWhen[:i], name) {
+			c.bad(fmt.Sprintf("%s.only_when[%d]", path, i), "want charging, still or idle, each once")
 		}
 	}
 	c.text(path+".waived", p.Waived, maxReason)

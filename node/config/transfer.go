@@ -8,7 +8,8 @@ import (
 )
 
 // Transfer says how images may use this machine's links. What the swarm needs to decide
-// and to be seen is not limited by it.
+// and to be seen is not limited by it. The plan of a rollout may narrow it further while
+// that is open, but never widens it.
 type Transfer struct {
 	// MaxRate limits images, per second.
 	MaxRate MaxRate `yaml:"max_rate"`
