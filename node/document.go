@@ -41,6 +41,28 @@ func (n *Node) answerDocument(_ context.Context, _ envelope.Key, request []byte)
 	return data, err
 }
 
+// answerPacked is answerDocument, packed.
+func (n *Node) answerPacked(ctx context.Context, from envelope.Key, request []byte) ([]byte, error) {
+	data, err := n.answerDocument(ctx, from, request)
+	if err != nil {
+		return nil, err
+	}
+	return join.PackDocument(data)
+}
+
+// callDocument asks a member for a document of at most limit bytes; nothing is that it
+// has none. One that does not know how to pack is asked for it as it is.
+func (n *Node) callDocument(ctx context.Context, to envelope.Key, request []byte, limit int) ([]byte, error) {
+	answer, err := n.bulk.Call(ctx, to, join.PackedDocumentProtocol, request, join.MaxPackedBytes(limit))
+	if errors.Is(err, p2p.ErrRefused) {
+		return n.bulk.Call(ctx, to, join.DocumentProtocol, request, limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return join.UnpackDocument(answer, limit)
+}
+
 // document returns a document from here, or from the first member that has it. It
 // is what the digest names, but not otherwise verified.
 func (n *Node) document(ctx context.Context, k join.DocumentKind, d manifest.Digest) ([]byte, error) {
@@ -136,9 +158,12 @@ func hedged(ctx context.Context, from []envelope.Key, after time.Duration, ask f
 func (n *Node) askDocument(ctx context.Context, to envelope.Key, k join.DocumentKind, d manifest.Digest, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.time.call)
 	defer cancel()
-	data, err := n.bulk.Call(ctx, to, join.DocumentProtocol, request, k.Limit())
-	if errors.Is(err, p2p.ErrFrame) {
+	data, err := n.callDocument(ctx, to, request, k.Limit())
+	switch {
+	case errors.Is(err, p2p.ErrFrame):
 		n.blameDocument(to, fmt.Sprintf("answered with more than a %s may have", k))
+	case errors.Is(err, join.ErrPacking):
+		n.blameDocument(to, fmt.Sprintf("sent a %s that does not unpack: %v", k, err))
 	}
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 )
 
 // The stream protocols of the control host; those of the bulk host are
-// join.Protocol, join.MetaProtocol, join.DocumentProtocol and artifacts.Protocol.
+// join.Protocol, join.MetaProtocol, join.DocumentProtocol, join.PackedDocumentProtocol and artifacts.Protocol.
 const (
 	raftProtocol    = "/starling/raft/1"
 	signProtocol    = "/starling/sign/1"
@@ -38,6 +38,7 @@ func (n *Node) handle() {
 	n.bulk.Handle(join.Protocol, p2p.Answer(join.MaxRequestBytes, t, n.answerJoin))
 	n.bulk.Handle(join.MetaProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.paced(n.answerMeta)))
 	n.bulk.Handle(join.DocumentProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.paced(n.answerDocument)))
+	n.bulk.Handle(join.PackedDocumentProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.paced(n.answerPacked)))
 	n.bulk.Handle(artifacts.Protocol, n.serveImages)
 	n.control.Handle(raftProtocol, n.acceptRaft)
 	n.control.Handle(signProtocol, p2p.Answer(maxSignedBatch, t, n.answerSign))

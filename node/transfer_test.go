@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -92,12 +93,27 @@ func TestFaultsAreCounted(t *testing.T) {
 // A member that answers with another document than was asked for, or with more than any
 // can have, is named, and the answer is not kept. This test uses a real socket.
 func TestAWrongDocumentIsBlamed(t *testing.T) {
+	most := join.ReleaseDocument.Limit()
+	for protocol, answers := range map[string][][]byte{
+		join.DocumentProtocol: { // of a member that cannot pack
+			[]byte("not what was asked for"), make([]byte, most+1),
+		},
+		join.PackedDocumentProtocol: {
+			[]byte("\x00not what was asked for"), make([]byte, join.MaxPackedBytes(most)+1), []byte("\x01not a frame"),
+		},
+	} {
+		t.Run(protocol, func(t *testing.T) { blamed(t, protocol, answers) })
+	}
+}
+
+// blamed has a member answer with nothing and then with these, over a protocol.
+func blamed(t *testing.T, protocol string, wrong [][]byte) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	answers := make(chan []byte, 2)
 	liar, err := p2p.New(p2p.Config{Key: newKey(t), Listener: l})
 	require.NoError(t, err)
-	liar.Handle(join.DocumentProtocol, p2p.Answer(1<<10, time.Minute, func(context.Context, envelope.Key, []byte) ([]byte, error) {
+	liar.Handle(protocol, p2p.Answer(1<<10, time.Minute, func(context.Context, envelope.Key, []byte) ([]byte, error) {
 		return <-answers, nil
 	}))
 	n := &Node{wake: newBroadcast(), time: timings["lan"], docs: docs{t.TempDir()}, log: slog.New(slog.DiscardHandler)}
@@ -111,27 +127,21 @@ func TestAWrongDocumentIsBlamed(t *testing.T) {
 		wg.Go(func() { _ = h.Run(ctx) }) // ends with ctx
 	}
 	defer func() { stop(); wg.Wait() }()
-	for _, c := range []struct {
-		answer []byte
-		want   string
-	}{
-		{nil, ""}, // it has none
-		{[]byte("not what was asked for"), "sent something else than the release"},
-		{make([]byte, join.ReleaseDocument.Limit()+1), "answered with more than a release may have"},
-	} {
-		answers <- c.answer
+	want := []string{"", "sent something else than the release", "answered with more than a release may have", "sent a release that does not unpack"}
+	for i, answer := range slices.Insert(wrong, 0, nil) { // at first it has none
+		answers <- answer
 		_, err := n.askDocument(ctx, liar.Key(), join.ReleaseDocument, manifest.Sum([]byte("1.0")), []byte("q"))
 		require.Error(t, err)
 		all := n.faults.list()
-		if c.want == "" {
+		if want[i] == "" {
 			require.Empty(t, all)
 			continue
 		}
 		require.Len(t, all, 1)
-		require.Contains(t, all[0].Text, c.want)
+		require.Contains(t, all[0].Text, want[i])
 		require.Equal(t, "wrong-bytes", all[0].Kind)
 	}
-	require.EqualValues(t, 2, n.faults.list()[0].Count)
+	require.EqualValues(t, len(wrong), n.faults.list()[0].Count)
 	require.Len(t, n.events.since(0), 1, "told once a minute")
 	require.NoError(t, n.events.close())
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	product "github.com/starling-swarm/starling/artifacts/delta"
+	"github.com/starling-swarm/starling/node/join"
 )
 
 // starlingChunks fetches the new tree by the exchange into a robot that has the old
@@ -73,11 +74,15 @@ func starlingUpdate(ctx context.Context, b *bench, p *pair, options map[string]s
 		manifests = append(manifests, im.meta+".pack.manifest")
 	}
 	for _, m := range manifests {
-		info, err := os.Stat(m)
+		data, err := os.ReadFile(m)
 		if err != nil {
 			return d, err
 		}
-		d.list += info.Size()
+		sent, err := join.PackDocument(data) // as nodes hand out documents
+		if err != nil {
+			return d, err
+		}
+		d.list += int64(len(sent))
 	}
 	d.wire = stats[1].From[0] + d.list
 	return d, sameTree(ctx, p.newer, filepath.Join(w.children[1].spec.Dir, "slot"))
