@@ -47,7 +47,7 @@ func (n *Node) answerPacked(ctx context.Context, from envelope.Key, request []by
 	if err != nil {
 		return nil, err
 	}
-	return join.PackDocument(data)
+	return n.packer.Pack(data)
 }
 
 // callDocument asks a member for a document of at most limit bytes; nothing is that it
@@ -60,7 +60,7 @@ func (n *Node) callDocument(ctx context.Context, to envelope.Key, request []byte
 	if err != nil {
 		return nil, err
 	}
-	return join.UnpackDocument(answer, limit)
+	return n.packer.Unpack(answer, limit)
 }
 
 // document returns a document from here, or from the first member that has it. It

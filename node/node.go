@@ -108,6 +108,7 @@ type Node struct {
 	ways          *ways
 	gossiped      atomic.Uint64 // bytes of gossip that look has seen
 	docs          docs
+	packer        join.Packer // of documents on the way
 	book          *book
 	robots        []*robot
 	operator      *operator // nil on robots

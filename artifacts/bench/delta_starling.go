@@ -78,7 +78,7 @@ func starlingUpdate(ctx context.Context, b *bench, p *pair, options map[string]s
 		if err != nil {
 			return d, err
 		}
-		sent, err := join.PackDocument(data) // as nodes hand out documents
+		sent, err := new(join.Packer).Pack(data) // as nodes hand out documents
 		if err != nil {
 			return d, err
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/starling-swarm/starling/artifacts/manifest"
 )
 
-// PackedDocumentProtocol is DocumentProtocol with answers as PackDocument makes them: the
+// PackedDocumentProtocol is DocumentProtocol with answers as Packer.Pack makes them: the
 // manifest of a tree of many small files goes in a third of its bytes.
 const PackedDocumentProtocol = "/starling/document/2"
 
@@ -31,28 +31,37 @@ const (
 // MaxPackedBytes is the longest answer for a document of at most limit bytes.
 func MaxPackedBytes(limit int) int { return 1 + limit }
 
-var (
-	packer = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
-	})
-	unpacker = sync.OnceValues(func() (*zstd.Decoder, error) {
-		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxMemory(manifest.MaxBytes), zstd.WithDecodeAllCapLimit(true))
-	})
-)
+// A Packer packs and unpacks documents. Its zero value is ready, and it is safe for
+// concurrent use; it works on one document each way at a time, to need little memory.
+type Packer struct {
+	once sync.Once
+	enc  *zstd.Encoder
+	dec  *zstd.Decoder
+	err  error
+}
 
-// PackDocument is data as the answer to a DocumentRequest, packed if that makes it
+func (p *Packer) ready() error {
+	p.once.Do(func() {
+		var no, nor error
+		p.enc, no = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		p.dec, nor = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxMemory(manifest.MaxBytes), zstd.WithDecodeAllCapLimit(true))
+		p.err = errors.Join(no, nor)
+	})
+	return p.err
+}
+
+// Pack is data as the answer to a DocumentRequest, packed if that makes it
 // shorter. No data stays no data: the document is not here.
-func PackDocument(data []byte) ([]byte, error) {
+func (p *Packer) Pack(data []byte) ([]byte, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
 	if len(data) >= packedFrom {
-		enc, err := packer()
-		if err != nil {
+		if err := p.ready(); err != nil {
 			return nil, err
 		}
-		packed := enc.EncodeAll(data, []byte{zstdDocument})
+		packed := p.enc.EncodeAll(data, []byte{zstdDocument})
 		if len(packed) < len(data) && fitsRatio(len(packed), uint64(len(data))) {
 			return packed, nil
 		}
@@ -66,9 +75,9 @@ func fitsRatio(packed int, raw uint64) bool { return raw <= maxRatio*uint64(pack
 // than are let in.
 var ErrPacking = errors.New("join: not a packed document")
 
-// UnpackDocument is the inverse of PackDocument, for a document of at most limit bytes.
+// Unpack is the inverse of Pack, for a document of at most limit bytes.
 // It holds no more than about eight times the answer. Errors wrap ErrPacking.
-func UnpackDocument(answer []byte, limit int) ([]byte, error) {
+func (p *Packer) Unpack(answer []byte, limit int) ([]byte, error) {
 	if len(answer) == 0 {
 		return nil, nil
 	}
@@ -80,12 +89,12 @@ func UnpackDocument(answer []byte, limit int) ([]byte, error) {
 		}
 		return body, nil
 	case zstdDocument:
-		return unpack(body, limit)
+		return p.unzip(body, limit)
 	}
 	return nil, fmt.Errorf("%w: it begins with %d", ErrPacking, answer[0])
 }
 
-func unpack(frame []byte, limit int) ([]byte, error) {
+func (p *Packer) unzip(frame []byte, limit int) ([]byte, error) {
 	var h zstd.Header
 	if err := h.Decode(frame); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPacking, err)
@@ -94,11 +103,10 @@ func unpack(frame []byte, limit int) ([]byte, error) {
 	if !h.HasFCS || size > uint64(limit) || !fitsRatio(len(frame)+1, size) {
 		return nil, fmt.Errorf("%w: %d bytes in a frame of %d, the limit is %d", ErrPacking, size, len(frame), limit)
 	}
-	dec, err := unpacker()
-	if err != nil {
+	if err := p.ready(); err != nil {
 		return nil, err
 	}
-	data, err := dec.DecodeAll(frame, make([]byte, 0, size))
+	data, err := p.dec.DecodeAll(frame, make([]byte, 0, size))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPacking, err)
 	}

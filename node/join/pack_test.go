@@ -31,15 +31,15 @@ func TestPackedDocuments(t *testing.T) {
 		"noise":         {halves(32), 33},
 		"nothing in it": {make([]byte, 10<<20), 1 + 10<<20}, // shrinks too much to be believed
 	} {
-		packed, err := PackDocument(c.data)
+		packed, err := new(Packer).Pack(c.data)
 		require.NoError(t, err, name)
 		require.LessOrEqual(t, len(packed), c.most, name)
 		require.LessOrEqual(t, len(packed), MaxPackedBytes(len(c.data)), name)
-		data, err := UnpackDocument(packed, len(c.data))
+		data, err := new(Packer).Unpack(packed, len(c.data))
 		require.NoError(t, err, name)
 		require.True(t, bytes.Equal(c.data, data), name)
 		if len(c.data) > 0 {
-			_, err = UnpackDocument(packed, len(c.data)-1)
+			_, err = new(Packer).Unpack(packed, len(c.data)-1)
 			require.ErrorIs(t, err, ErrPacking, name)
 		}
 	}
@@ -59,7 +59,7 @@ func TestHostilePacking(t *testing.T) {
 		require.NoError(t, w.Flush())
 	}
 	require.NoError(t, w.Close())
-	good, err := PackDocument(halves(64 << 10))
+	good, err := new(Packer).Pack(halves(64 << 10))
 	require.NoError(t, err)
 	for name, answer := range map[string][]byte{
 		"unknown":     {7, 1, 2},
@@ -70,18 +70,18 @@ func TestHostilePacking(t *testing.T) {
 		"no length":   unsized.Bytes(),
 		"two of them": append(bytes.Clone(good), good[1:]...),
 	} {
-		_, err := UnpackDocument(answer, 64<<20)
+		_, err := new(Packer).Unpack(answer, 64<<20)
 		require.ErrorIs(t, err, ErrPacking, name)
 	}
 }
 
 func FuzzUnpackDocument(f *testing.F) {
-	good, err := PackDocument(halves(8 << 10))
+	good, err := new(Packer).Pack(halves(8 << 10))
 	require.NoError(f, err)
 	f.Add(good)
 	f.Add([]byte{rawDocument, 1})
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		data, err := UnpackDocument(answer, 1<<20)
+		data, err := new(Packer).Unpack(answer, 1<<20)
 		if err == nil {
 			require.LessOrEqual(t, len(data), min(1<<20, maxRatio*len(answer)+ratioFree))
 		}
