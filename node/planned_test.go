@@ -72,6 +72,7 @@ func TestAPlanLimitsTransfers(t *testing.T) {
 	})
 	text := "the plan of rollout 1 narrows transfers while it is open: at most 1 MiB/s up, 8 MiB/s down, fetching only when charging and idle"
 	for _, m := range append(s.robots, s.op) {
+		s.wait("it heeds the plan", func() bool { return m.Status().Transfer.MaxDown == 8<<20 })
 		m := m.Status().Transfer
 		require.Equal(t, &PlanTransfer{Rollout: 1, Release: "1.1.0", MaxUp: 1 << 20, MaxDown: 8 << 20, OnlyWhen: []Condition{Charging, Idle}, Text: text}, m.Plan)
 		require.EqualValues(t, 8<<20, m.MaxDown)
