@@ -53,7 +53,8 @@ func marked(c pace.Class) func(network, address string, s syscall.RawConn) error
 	}
 }
 
-// A marking marks what it accepts: with IPv6 the listener's mark is not passed on.
+// A marking marks what it accepts: with IPv6 the listener's mark is not passed on. A stream
+// that cannot be marked is as good: no peer shall end a listener by it.
 type marking struct {
 	net.Listener
 	class pace.Class
@@ -64,12 +65,8 @@ func (l marking) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err == nil {
-		err = marked(l.class)("", "", raw)
-	}
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
+	if raw, err := c.(*net.TCPConn).SyscallConn(); err == nil {
+		_ = marked(l.class)("", "", raw) // it is closed already: whoever reads from it is told
 	}
 	return c, nil
 }

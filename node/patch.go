@@ -165,7 +165,7 @@ func (n *Node) notice(ctx context.Context, from, to manifest.Digest) (*delta.Not
 	whom := n.candidates()
 	whom = whom[:min(len(whom), noticeAsks)]
 	data, err := hedged(ctx, whom, n.time.call/askShare, func(ctx context.Context, peer envelope.Key) ([]byte, error) {
-		data, err := n.bulk.Call(ctx, peer, join.DocumentProtocol, canonical.Encode(q), join.DeltaDocument.Limit())
+		data, err := n.callDocument(ctx, peer, canonical.Encode(q), join.DeltaDocument.Limit())
 		if err == nil {
 			_, err = v.openNotice(data, from, to)
 		}

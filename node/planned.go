@@ -16,7 +16,7 @@ import (
 
 // planned is what the open rollout's plan adds to the configuration's limits for images.
 type planned struct {
-	plans planCache
+	plans decoded[rollout.Plan]
 	asked atomic.Bool // a plan is on gather's list
 
 	mu     sync.Mutex       // guards limits; not held across I/O
@@ -161,28 +161,4 @@ func (n *Node) planTransfer() *PlanTransfer {
 		Rollout: r.ID, Release: r.Release.Version, MaxUp: t.UpBytesPerSec, MaxDown: t.DownBytesPerSec, MaxPeer: t.PeerBytesPerSec,
 		OnlyWhen: append([]Condition{}, neededBy(p)...), Text: fmt.Sprintf("the plan of rollout %d narrows transfers while it is open: %s", r.ID, t),
 	}
-}
-
-// maxPlans bounds the plans that are kept decoded: the open rollout's, and the next one's.
-const maxPlans = 4
-
-// planCache keeps plans that were read and verified. At maxPlans entries it starts anew.
-type planCache struct {
-	mu  sync.Mutex // guards all; never held across I/O
-	all map[manifest.Digest]*rollout.Plan
-}
-
-func (c *planCache) known(d manifest.Digest) *rollout.Plan {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.all[d]
-}
-
-func (c *planCache) keep(d manifest.Digest, p *rollout.Plan) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.all == nil || len(c.all) >= maxPlans {
-		c.all = map[manifest.Digest]*rollout.Plan{}
-	}
-	c.all[d] = p
 }

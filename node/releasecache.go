@@ -7,16 +7,34 @@ import (
 	"github.com/starling-swarm/starling/node/join"
 )
 
-// maxReleases bounds the releases that are kept decoded.
-const maxReleases = 64
+// maxKept bounds the documents of a kind that are kept decoded.
+const maxKept = 64
 
-// releaseCache keeps decoded releases, so that those who look at the node again
-// and again do not read the disk each time. A release never changes under its
-// digest. At maxReleases entries it starts anew.
-type releaseCache struct {
+// decoded keeps documents that were read and verified, by their digest, so that those who
+// look at the node again and again do not read the disk each time. A document never
+// changes under its digest. At maxKept entries it starts anew.
+type decoded[T any] struct {
 	mu  sync.Mutex // guards all; never held across I/O
-	all map[manifest.Digest]*manifest.Release
+	all map[manifest.Digest]*T
 }
+
+func (c *decoded[T]) known(g manifest.Digest) *T {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all[g]
+}
+
+func (c *decoded[T]) keep(g manifest.Digest, x *T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all == nil || len(c.all) >= maxKept {
+		c.all = map[manifest.Digest]*T{}
+	}
+	c.all[g] = x
+}
+
+// releaseCache is decoded for releases.
+type releaseCache struct{ decoded[manifest.Release] }
 
 // get returns the release with this digest if the document is here, else nil.
 func (c *releaseCache) get(d docs, g manifest.Digest) *manifest.Release {
@@ -33,19 +51,4 @@ func (c *releaseCache) get(d docs, g manifest.Digest) *manifest.Release {
 	}
 	c.keep(g, r)
 	return r
-}
-
-func (c *releaseCache) known(g manifest.Digest) *manifest.Release {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.all[g]
-}
-
-func (c *releaseCache) keep(g manifest.Digest, r *manifest.Release) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.all == nil || len(c.all) >= maxReleases {
-		c.all = map[manifest.Digest]*manifest.Release{}
-	}
-	c.all[g] = r
 }

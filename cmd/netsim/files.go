@@ -8,8 +8,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/starling-swarm/starling/artifacts/durable"
 	"github.com/starling-swarm/starling/netsim"
 )
@@ -45,17 +43,6 @@ func writable(paths ...string) error {
 		}
 	}
 	return nil
-}
-
-// startSeed is the first seed of runs: --seed, or the scenario's own.
-func startSeed(cmd *cobra.Command, given, own uint64) (uint64, error) {
-	switch {
-	case given != 0:
-		return given, nil
-	case cmd.Flags().Changed("seed"):
-		return 0, usagef("--seed 0: seeds begin at 1")
-	}
-	return own, nil
 }
 
 // makeDir makes a directory for files of a sweep.

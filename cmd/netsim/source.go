@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"github.com/starling-swarm/starling/netsim"
 	"github.com/starling-swarm/starling/netsim/scenario"
 )
@@ -107,4 +109,15 @@ func (s source) traces(dir string) error {
 func (s source) with(c *scenario.Scenario) source {
 	s.Scenario = c
 	return s
+}
+
+// startSeed is the first seed of runs: --seed, or the scenario's own.
+func startSeed(cmd *cobra.Command, given, own uint64) (uint64, error) {
+	switch {
+	case given != 0:
+		return given, nil
+	case cmd.Flags().Changed("seed"):
+		return 0, usagef("--seed 0: seeds begin at 1")
+	}
+	return own, nil
 }

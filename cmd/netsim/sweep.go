@@ -34,13 +34,8 @@ Ctrl-C, counts the runs that came to an end.`,
   netsim sweep split-brain demo --for 2h --save failures
   netsim sweep --for 8h --seed 1000 --json > night.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case seeds < 0:
-				return usagef("--seeds %d: want 0, which is without end, or more", seeds)
-			case lasts < 0:
-				return usagef("--for %s: want a time above 0", lasts)
-			case first == 0:
-				return usagef("--seed 0: seeds begin at 1")
+			if err := sweepable(seeds, lasts, first); err != nil {
+				return err
 			}
 			list, err := chosen(args)
 			if err != nil {
@@ -97,6 +92,19 @@ Ctrl-C, counts the runs that came to an end.`,
 
 // errTimeOver ends a sweep as it was asked to.
 var errTimeOver = errors.New("the time of --for is over")
+
+// sweepable says what of these makes no sweep.
+func sweepable(seeds int, lasts time.Duration, first uint64) error {
+	switch {
+	case seeds < 0:
+		return usagef("--seeds %d: want 0, which is without end, or more", seeds)
+	case lasts < 0:
+		return usagef("--for %s: want a time above 0", lasts)
+	case first == 0:
+		return usagef("--seed 0: seeds begin at 1")
+	}
+	return nil
+}
 
 // A sweep runs many seeds.
 type sweep struct {
