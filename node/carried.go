@@ -91,6 +91,22 @@ func (n *Node) takePacks(ctx context.Context, b *bundle.Bundle) (here int, not [
 	return len(held), not
 }
 
+// needOf is how many bytes of room the images of a bundle need, as far as they are not
+// here, together with all its packs.
+func (n *Node) needOf(b *bundle.Bundle) (need int64, err error) {
+	for _, p := range b.Packs() {
+		need += p.Bytes()
+	}
+	for _, v := range b.Release().Variants {
+		m, err := b.Manifest(v.Manifest)
+		if err != nil {
+			return 0, err
+		}
+		need += store.Need(m, n.stock.at(v.Manifest))
+	}
+	return need, nil
+}
+
 // takePack takes a pack unless one between the same images is here, and returns which is.
 func (n *Node) takePack(ctx context.Context, rel *manifest.Release, p *bundle.Pack) (d manifest.Digest, err error) {
 	v, notice := n.keeper.View(), p.Notice()

@@ -14,6 +14,7 @@ import (
 	"github.com/starling-swarm/starling/artifacts/bundle"
 	"github.com/starling-swarm/starling/artifacts/delta"
 	"github.com/starling-swarm/starling/artifacts/manifest"
+	"github.com/starling-swarm/starling/artifacts/store"
 	"github.com/starling-swarm/starling/artifacts/trust"
 	"github.com/starling-swarm/starling/node/join"
 )
@@ -58,10 +59,22 @@ func TestAPackComesInAFile(t *testing.T) {
 		s.exportTo(fresh, carried)
 		s.forget(from, to)
 		require.NoError(t, s.op.removeImage(to))
+		b, err := bundle.Open(carried)
+		require.NoError(t, err)
+		defer b.Close()
+		whole, err := b.Manifest(to)
+		require.NoError(t, err)
+		room := func() int64 {
+			need, err := s.robots[0].needOf(b)
+			require.NoError(t, err)
+			return need
+		}
+		require.Equal(t, store.Need(whole, nil)+b.Packs()[0].Bytes(), room())
 		in, err := s.robots[0].Import(s.ctx, carried)
 		require.NoError(t, err)
 		require.Equal(t, 1, in.Packs)
 		require.Contains(t, in.Text, "packs that lead to it: 1")
+		require.Equal(t, b.Packs()[0].Bytes(), room(), "the image is here")
 	})
 	require.Equal(t, 3, s.noted("patched"), "all but the one that has the image from the file")
 	st, held := s.robots[0].exchange.Stats(to)

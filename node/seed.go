@@ -19,7 +19,7 @@ import (
 // near one that was given a file take the release from it.
 //
 // Packs in the file are taken before the images, so that robots find them as soon as
-// they can fetch. Those that nobody has signed whom this node knows get another chance
+// they can fetch, unless an image might want for their room: then after them. Those that nobody has signed whom this node knows get another chance
 // once the file's metadata is in force.
 func (n *Node) Import(ctx context.Context, path string) (*Import, error) {
 	if !n.taking() {
@@ -35,7 +35,11 @@ func (n *Node) Import(ctx context.Context, path string) (*Import, error) {
 		return nil, err
 	}
 	rel := b.Release()
-	n.takePacks(ctx, b)
+	if need, err := n.needOf(b); err != nil {
+		return nil, errors.Join(err, b.Close())
+	} else if store.Admit(n.dir.path("images"), need, n.cfg.ReserveBytes) == nil {
+		n.takePacks(ctx, b)
+	}
 	for _, v := range rel.Variants {
 		img, err := b.Image(v.Manifest)
 		if err == nil {

@@ -103,6 +103,9 @@ func (p *Pack) read(b []byte, at int64) error {
 // it is worth.
 func (p *Pack) Notice() []byte { return append([]byte(nil), p.entry.Notice...) }
 
+// Bytes is how many bytes the pack has in the bundle.
+func (p *Pack) Bytes() int64 { return int64(p.entry.bytes()) }
+
 // Image is the pack as the image of one file that it travels as: by whatever manifest is
 // in the bundle, which the notice must name. Errors are a *DamagedError or those of the
 // file system.
