@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -60,8 +61,8 @@ type Spec struct {
 
 // Build makes a release of what spec names, signs its provenance with builder and
 // writes both with all images to a .star file at out: atomically, so that out is
-// the old file or the new one, whole. While it works, the chunks lie a second time
-// on out's disk. progress may be nil; it is told how many bytes of how many are read.
+// the old file or the new one, whole. progress may be nil; it is told how many bytes
+// of how many are read.
 //
 // Errors wrap manifest.ErrInvalid for a spec that makes no release; others name
 // the path that is in the way.
@@ -74,29 +75,16 @@ func Build(ctx context.Context, spec Spec, builder ed25519.PrivateKey, out strin
 	if err := b.open(spec, out); err != nil {
 		return nil, err
 	}
-	r, err := b.list(spec)
+	var r *manifest.Release
+	err := replace(out, func(f *os.File) (err error) {
+		b.to = newWriter(out, f, spec.Plain)
+		if r, err = b.list(spec); err != nil {
+			return err
+		}
+		return b.finish(r, spec, builder)
+	})
 	if err != nil {
 		return nil, err
-	}
-	p := provenanceOf(r, spec.Tool, spec.Source)
-	if p.Tool == "" {
-		p.Tool = defaultTool()
-	}
-	if len(p.Tool) > MaxSourceBytes || len(p.Source) > MaxSourceBytes {
-		return nil, fmt.Errorf("build release: tool or source above %d bytes", MaxSourceBytes)
-	}
-	if err := envelope.Fits(envelope.Builder, p); err != nil {
-		return nil, fmt.Errorf("build release: %w", err)
-	}
-	x := &index{Format: plainFormat, Provenance: p.seal(builder).Encode(), Stored: b.spool.stored}
-	r.Provenance = manifest.Sum(x.Provenance)
-	x.Release = r.Encode()
-	if len(x.Release) > manifest.MaxReleaseBytes {
-		return nil, fmt.Errorf("build release: %w: %d bytes encoded, the limit is %d; use fewer variants, or shorter commands to run",
-			canonical.ErrTooLarge, len(x.Release), manifest.MaxReleaseBytes)
-	}
-	if err := replace(out, func(f *os.File) error { return b.write(f, r, x) }); err != nil {
-		return nil, fmt.Errorf("build release: write %s: %w", out, err)
 	}
 	return r, nil
 }
@@ -105,7 +93,7 @@ func Build(ctx context.Context, spec Spec, builder ed25519.PrivateKey, out strin
 type build struct {
 	ctx         context.Context   // of the call that the build lives in
 	images      map[string]*image // by their imageKey
-	spool       *spool
+	to          *writer
 	done, total int64
 	progress    func(done, total int64)
 }
@@ -129,21 +117,18 @@ func (b *build) close() {
 	for _, i := range b.images {
 		i.tree.close()
 	}
-	if b.spool != nil {
-		b.spool.close() // it has no name: what was not copied is gone
-	}
 }
 
 // packer is what makes the packers of a flow; none stores chunks as they are.
 func (b *build) packer() func() packer {
-	if b.spool.plain {
+	if b.to.plain {
 		return nil
 	}
-	return b.spool.packer
+	return b.to.packer
 }
 
 func (b *build) take(k *block) error {
-	if err := b.spool.take(k); err != nil {
+	if err := b.to.take(k); err != nil {
 		return err
 	}
 	if b.done += int64(len(k.data)); b.progress != nil {
@@ -172,10 +157,6 @@ func (b *build) open(spec Spec, out string) error {
 		b.images[v.imageKey()] = &image{tree: t}
 		b.total += t.bytes
 	}
-	var err error
-	if b.spool, err = newSpool(out, spec.Plain); err != nil {
-		return fmt.Errorf("build release: write %s: %w", out, err)
-	}
 	return nil
 }
 
@@ -202,7 +183,7 @@ func outside(out, in string) error {
 	return nil
 }
 
-// list reads all images into the spool and returns the release without provenance.
+// list reads all images, writes their chunks, and returns the release without provenance.
 func (b *build) list(spec Spec) (*manifest.Release, error) {
 	r := &manifest.Release{
 		Format: manifest.ReleaseFormat, Component: spec.Component, Version: spec.Version, Counter: spec.Counter,
@@ -234,27 +215,35 @@ func (b *build) list(spec Spec) (*manifest.Release, error) {
 	return r, nil
 }
 
-// write fills f with header, data and index. The spool has the chunks in the order in
-// which the variants first need them, for it was filled in the order of the variants.
-func (b *build) write(f *os.File, r *manifest.Release, x *index) error {
-	if _, err := f.Write(make([]byte, headerBytes)); err != nil { // filled in by finish
-		return err
+// finish signs the provenance of r and writes what stands behind the chunks, unless the
+// build was called off.
+func (b *build) finish(r *manifest.Release, spec Spec, builder ed25519.PrivateKey) error {
+	if b.ctx.Err() != nil {
+		return context.Cause(b.ctx)
+	}
+	p := provenanceOf(r, cmp.Or(spec.Tool, defaultTool()), spec.Source)
+	if len(p.Tool) > MaxSourceBytes || len(p.Source) > MaxSourceBytes {
+		return fmt.Errorf("build release: tool or source above %d bytes", MaxSourceBytes)
+	}
+	if err := envelope.Fits(envelope.Builder, p); err != nil {
+		return fmt.Errorf("build release: %w", err)
+	}
+	x := &index{Format: Format, Provenance: p.seal(builder).Encode(), Stored: b.to.stored}
+	r.Provenance = manifest.Sum(x.Provenance)
+	x.Release = r.Encode()
+	if len(x.Release) > manifest.MaxReleaseBytes {
+		return fmt.Errorf("build release: %w: %d bytes encoded, the limit is %d; use fewer variants, or shorter commands to run",
+			canonical.ErrTooLarge, len(x.Release), manifest.MaxReleaseBytes)
 	}
 	encoded := map[manifest.Digest][]byte{}
 	for _, i := range b.images {
 		encoded[manifest.Sum(i.encoded)] = i.encoded
 	}
-	data := b.spool.bytes
 	for _, v := range r.Variants {
-		n, err := f.Write(encoded[v.Manifest])
-		if err != nil {
+		if err := b.to.write(encoded[v.Manifest]); err != nil {
 			return err
 		}
-		data += uint64(n)
-		delete(encoded, v.Manifest)
+		delete(encoded, v.Manifest) // two variants may have one
 	}
-	if err := b.spool.copyTo(b.ctx, f); err != nil {
-		return err
-	}
-	return finish(f, data, x)
+	return b.to.finish(x)
 }

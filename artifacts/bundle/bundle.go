@@ -134,16 +134,20 @@ func (b *Bundle) load() error {
 // stand in the order in which the variants first need them.
 func (b *Bundle) locate() error {
 	b.manifests, b.chunks = map[manifest.Digest]span{}, map[manifest.Digest]span{}
-	at := int64(headerBytes)
-	for _, v := range b.release.Variants {
-		if _, ok := b.manifests[v.Manifest]; !ok {
-			b.manifests[v.Manifest] = span{offset: at, stored: int64(v.ManifestBytes)}
-			at += int64(v.ManifestBytes)
-		}
+	stored := int64(0)
+	for _, n := range b.index.Stored {
+		stored += int64(n)
 	}
-	end := headerBytes + int64(b.header.data)
-	if at > end {
-		return b.damaged("data", errors.New("it is too short for the manifests"))
+	chunksAt, manifestsAt := int64(headerBytes), headerBytes+stored
+	if b.index.Format <= packsFormat {
+		manifestsAt = headerBytes
+	}
+	at := b.locateManifests(manifestsAt)
+	if b.index.Format <= packsFormat {
+		chunksAt, at = at, at+stored
+	}
+	if end := headerBytes + int64(b.header.data); at > end {
+		return b.damaged("data", fmt.Errorf("it has %d bytes, its chunks and manifests need %d", b.header.data, at-headerBytes))
 	}
 	for _, v := range b.release.Variants {
 		m, err := b.Manifest(v.Manifest)
@@ -153,15 +157,27 @@ func (b *Bundle) locate() error {
 		if uint64(m.Bytes()) != v.Bytes {
 			return b.damaged("variant "+v.Name, fmt.Errorf("the release promises %d bytes, the manifest %d", v.Bytes, m.Bytes()))
 		}
-		if at, err = b.locateChunks(m, at); err != nil {
+		if chunksAt, err = b.locateChunks(m, chunksAt); err != nil {
 			return err
 		}
 	}
-	if at = b.locatePacks(at); at != end || len(b.chunks) != len(b.index.Stored) {
+	if at = b.locatePacks(at); at != headerBytes+int64(b.header.data) || len(b.chunks) != len(b.index.Stored) {
 		return b.damaged("data", fmt.Errorf("it holds %d chunks in %d bytes, the manifests need %d chunks, with %d packs in %d bytes",
 			len(b.index.Stored), b.header.data, len(b.chunks), len(b.packs), at-headerBytes))
 	}
 	return nil
+}
+
+// locateManifests finds the manifests, the first of which lies at the given offset, and
+// returns where the last one ends.
+func (b *Bundle) locateManifests(at int64) int64 {
+	for _, v := range b.release.Variants {
+		if _, ok := b.manifests[v.Manifest]; !ok {
+			b.manifests[v.Manifest] = span{offset: at, stored: int64(v.ManifestBytes)}
+			at += int64(v.ManifestBytes)
+		}
+	}
+	return at
 }
 
 // locateChunks adds the chunks of m that no earlier variant brought; the first of

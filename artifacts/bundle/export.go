@@ -29,9 +29,8 @@ type Export struct {
 
 // NewExport checks that the parts fit. release and provenance are what Bundle
 // returned of them, images has one for each manifest of the release; at most MaxPacks
-// packs go along, none makes a file that older readers take too. Errors wrap
-// ErrNotHeld for an image that is not there, canonical.ErrTooLarge, or say which part
-// is not what the release promises.
+// packs go along. Errors wrap ErrNotHeld for an image that is not there,
+// canonical.ErrTooLarge, or say which part is not what the release promises.
 func NewExport(release, provenance, metadata []byte, images map[manifest.Digest]Held, packs []Carried) (*Export, error) {
 	r, err := manifest.DecodeRelease(release)
 	if err != nil {
@@ -43,7 +42,7 @@ func NewExport(release, provenance, metadata []byte, images map[manifest.Digest]
 	if len(metadata) > MaxMetadataBytes {
 		return nil, fmt.Errorf("export %s: metadata: %w", r.Describe(), canonical.ErrTooLarge)
 	}
-	x := &index{Format: formatFor(len(packs)), Release: release, Provenance: provenance, Metadata: metadata}
+	x := &index{Format: Format, Release: release, Provenance: provenance, Metadata: metadata}
 	e := &Export{release: r, images: images, packs: packs}
 	seen := map[manifest.Digest]bool{}
 	for _, v := range r.Variants {
@@ -95,19 +94,20 @@ func (e *Export) Write(ctx context.Context, w io.Writer) error {
 	if _, err := w.Write(e.header.encode()); err != nil {
 		return err
 	}
-	seen := map[manifest.Digest]bool{}
-	for _, v := range e.release.Variants {
-		if seen[v.Manifest] {
-			continue
-		}
-		seen[v.Manifest] = true
-		if _, err := w.Write(e.images[v.Manifest].Manifest().Encode()); err != nil {
-			return err
-		}
-	}
+	seen := map[manifest.Digest]bool{} // chunks
 	for _, v := range e.release.Variants {
 		if err := e.chunks(ctx, w, e.images[v.Manifest], seen); err != nil {
 			return fmt.Errorf("export %s, variant %s: %w", e.release.Describe(), v.Name, err)
+		}
+	}
+	written := map[manifest.Digest]bool{} // manifests
+	for _, v := range e.release.Variants {
+		if written[v.Manifest] {
+			continue
+		}
+		written[v.Manifest] = true
+		if _, err := w.Write(e.images[v.Manifest].Manifest().Encode()); err != nil {
+			return err
 		}
 	}
 	for i, p := range e.packs {

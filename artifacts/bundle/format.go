@@ -16,7 +16,7 @@ import (
 //
 //	header   56 bytes: "STAR", format (4 bytes), length of the data (8), length
 //	         of the index (8), SHA-256 of the index (32); big-endian
-//	data     the manifests, then the chunks, each once, in the order in which the
+//	data     the chunks, then the manifests, each once, in the order in which the
 //	         release's variants first need them, then the packs; no gaps
 //	index    deterministic CBOR
 //
@@ -24,19 +24,18 @@ import (
 // chunks and packs in the index, and their order gives the offsets: there is one
 // file for one release, provenance, set of metadata and list of packs.
 //
-// A file without packs has format 1, one with packs has format 2, in header and
-// index: whoever reads format 1 only says so of a file with packs, and takes nothing
-// of it.
+// So it can be written as the images are read, once. In formats 1 (without packs) and
+// 2 (with packs), which are read but not written, the manifests stand before the chunks.
 
 const (
-	// Format is the newest bundle format this build reads and writes.
-	Format = 2
+	// Format is the bundle format that this build writes, and the newest it reads.
+	Format = 3
 	// MaxMetadataBytes bounds the metadata that SetMetadata takes.
 	MaxMetadataBytes = 1 << 20
 	// MaxChunks bounds the different chunks of one bundle: about 64 GiB.
 	MaxChunks = 1 << 20
 
-	plainFormat = 1 // of a file without packs
+	plainFormat, packsFormat = 1, 2 // older ones
 
 	magic       = "STAR"
 	headerBytes = 56
@@ -61,16 +60,8 @@ type index struct {
 	// MaxChunks. A chunk stored in fewer bytes than it has is one zstd frame.
 	Stored   []uint32 `cbor:"3,keyasint"`
 	Metadata []byte   `cbor:"4,keyasint"` // opaque; empty before publishing
-	// Packs are in the file's order, at least one in format 2 and at most MaxPacks.
+	// Packs are in the file's order, at most MaxPacks.
 	Packs []packEntry `cbor:"5,keyasint,omitempty"`
-}
-
-// formatFor is the format of a file with so many packs.
-func formatFor(packs int) uint {
-	if packs == 0 {
-		return plainFormat
-	}
-	return Format
 }
 
 func (h *header) encode() []byte {
@@ -137,6 +128,9 @@ func readIndex(f *os.File, path string) (header, index, error) {
 	}
 	if len(x.Metadata) > MaxMetadataBytes || len(x.Provenance) > envelope.MaxBytes(envelope.Builder) || len(x.Stored) > MaxChunks {
 		return h, index{}, &DamagedError{path, "index", canonical.ErrTooLarge}
+	}
+	if uint64(x.Format) != uint64(h.format) {
+		return h, index{}, &DamagedError{path, "index", fmt.Errorf("format %d in a file of format %d", x.Format, h.format)}
 	}
 	if err := x.checkPacks(h); err != nil {
 		return h, index{}, &DamagedError{path, "index", err}

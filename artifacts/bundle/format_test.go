@@ -61,18 +61,19 @@ func TestForgedBundles(t *testing.T) {
 		"other command":        {index: release(func(r *manifest.Release) { r.Variants[0].Run = []string{"sh"} }), want: "another release"},
 		"no provenance":        {index: release(func(r *manifest.Release) { r.Provenance = manifest.Digest{} }), want: "provenance"},
 		"provenance of nobody": {index: func(x *index) { x.Provenance = nil }, want: "provenance"},
-		"no chunks":            {index: func(x *index) { x.Stored = nil }, want: "holds only 0 chunks"},
+		"no chunks":            {index: func(x *index) { x.Stored = nil }, want: "manifest"},
 		"more chunks":          {index: func(x *index) { x.Stored = append([]uint32{x.Stored[0]}, 1) }, want: "chunks"},
-		"chunk of nothing":     {index: func(x *index) { x.Stored = []uint32{0} }, want: "stored in 0 bytes"},
-		"chunk above its size": {index: func(x *index) { x.Stored = []uint32{1 << 30} }, want: "stored in 1073741824 bytes"},
+		"chunk of nothing":     {index: func(x *index) { x.Stored = []uint32{0, x.Stored[0]} }, want: "stored in 0 bytes"},
+		"chunk above its size": {index: func(x *index) { x.Stored = []uint32{4501} }, data: func(d []byte) []byte { return append(make([]byte, 4501-good.Stored[0]), d...) }, want: "stored in 4501 bytes"},
+		"chunk beyond all":     {index: func(x *index) { x.Stored = []uint32{1 << 30} }, want: "need 10737"},
 		"data behind":          {data: func(d []byte) []byte { return append(d, 1) }, want: "need 1 chunks"},
-		"no data":              {data: func([]byte) []byte { return nil }, want: "too short for the manifests"},
+		"no data":              {data: func([]byte) []byte { return nil }, want: "its chunks and manifests need"},
 		"a bomb":               {data: bomb(good), index: func(x *index) { x.Stored = []uint32{uint32(len(bombFrame(t)))} }, want: "chunk"},
 		"fat metadata":         {index: func(x *index) { x.Metadata = make([]byte, MaxMetadataBytes+1) }, want: "too large"},
-		"format 3 inside":      {index: func(x *index) { x.Format = 3 }, want: "from the future", older: 2},
+		"format 4 inside":      {index: func(x *index) { x.Format = 4 }, want: "from the future", older: 1},
+		"another in front":     {older: 1, want: "format 3 in a file of format 2"},
 		"format 2, no packs":   {index: func(x *index) { x.Format = 2 }, want: "with 0 packs"},
-		"packs in format 1":    {index: func(x *index) { x.Packs = make([]packEntry, 1) }, want: "with 1 packs"},
-		"packs behind a 1":     {index: packs(make([]packEntry, 1)), older: 1, want: "in a file of format 1"},
+		"packs in format 1":    {index: func(x *index) { x.Format, x.Packs = 1, make([]packEntry, 1) }, want: "with 1 packs"},
 		"an empty pack":        {index: packs(make([]packEntry, 1))}, // of no use, and no harm
 		"packs and packs":      {index: packs(make([]packEntry, MaxPacks+1)), want: "65 packs"},
 		"a million packs":      {index: packs(make([]packEntry, 1<<20)), want: "too large"},
@@ -91,7 +92,7 @@ func TestForgedBundles(t *testing.T) {
 			if c.data != nil {
 				d = c.data(d)
 			}
-			forge(t, path, max(x.Format, 1)-c.older, d, canonical.Encode(&x))
+			forge(t, path, x.Format-c.older, d, canonical.Encode(&x))
 			b, err := Open(path)
 			if err == nil {
 				defer b.Close()
@@ -116,7 +117,7 @@ func TestAForgedPackLength(t *testing.T) {
 	data, x := parts(t)
 	r, err := manifest.DecodeRelease(x.Release)
 	require.NoError(t, err)
-	m, err := manifest.Decode(data[:r.Variants[0].ManifestBytes])
+	m, err := manifest.Decode(data[len(data)-int(r.Variants[0].ManifestBytes):])
 	require.NoError(t, err)
 	path, length := filepath.Join(t.TempDir(), "f.star"), uint64(m.Bytes())+1
 	packs([]packEntry{{Manifest: uint32(len(m.Encode())), Bytes: length}})(&x)
@@ -141,16 +142,16 @@ func bombFrame(testing.TB) []byte {
 // bomb puts that frame in place of the chunk.
 func bomb(x index) func([]byte) []byte {
 	return func(data []byte) []byte {
-		return append(data[:len(data)-int(x.Stored[0])], bombFrame(nil)...)
+		return append(bombFrame(nil), data[x.Stored[0]:]...)
 	}
 }
 
 // FuzzIndex hands over bundles with fitting digests around a fuzzed index.
 func FuzzIndex(f *testing.F) {
 	data, good := parts(f)
-	f.Add(uint8(1), data, canonical.Encode(&good))
-	good.Format, good.Packs = 2, []packEntry{{Notice: []byte("n"), Manifest: 1, Bytes: 1}}
-	f.Add(uint8(2), append(data, 1, 1), canonical.Encode(&good))
+	f.Add(uint8(Format), data, canonical.Encode(&good))
+	good.Packs = []packEntry{{Notice: []byte("n"), Manifest: 1, Bytes: 1}}
+	f.Add(uint8(Format), append(data, 1, 1), canonical.Encode(&good))
 	f.Add(uint8(1), []byte{}, []byte{0xa0})
 	f.Fuzz(func(t *testing.T, format uint8, data, x []byte) {
 		path := filepath.Join(t.TempDir(), "f.star")

@@ -43,27 +43,24 @@ func SetMetadata(path string, metadata []byte) error {
 }
 
 // replace writes a file at path through fill: the old contents stay until the new
-// are whole and on the disk.
+// are whole and on the disk. Errors are fill's as they are, or name the file.
 func replace(path string, fill func(*os.File) error) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // keep a link that leads to the file
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = fill(f)
+	if err := fill(f); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	err = errors.Join(f.Chmod(0o644), f.Sync(), f.Close())
 	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
 	}
 	return durable.SyncDir(filepath.Dir(path))
 }

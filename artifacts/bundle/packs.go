@@ -24,14 +24,14 @@ type packEntry struct {
 // bytes is the pack's length in the file.
 func (e *packEntry) bytes() uint64 { return uint64(e.Manifest) + e.Bytes }
 
-// checkPacks reports whether formats and packs agree, and whether the packs can be in
+// checkPacks reports whether format and packs agree, and whether the packs can be in
 // the data that h promises.
 func (x *index) checkPacks(h header) error {
 	if len(x.Packs) > MaxPacks {
 		return fmt.Errorf("%w: %d packs, the limit is %d", canonical.ErrTooLarge, len(x.Packs), MaxPacks)
 	}
-	if x.Format != formatFor(len(x.Packs)) || uint64(x.Format) != uint64(h.format) {
-		return fmt.Errorf("format %d in a file of format %d with %d packs", x.Format, h.format, len(x.Packs))
+	if x.Format == plainFormat && len(x.Packs) > 0 || x.Format == packsFormat && len(x.Packs) == 0 {
+		return fmt.Errorf("format %d with %d packs", x.Format, len(x.Packs))
 	}
 	left := h.data
 	for i := range x.Packs {

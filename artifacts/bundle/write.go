@@ -1,12 +1,9 @@
 package bundle
 
 import (
-	"context"
-	"errors"
+	"bufio"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -15,48 +12,43 @@ import (
 	"github.com/starling-swarm/starling/artifacts/manifest"
 )
 
-// A spool holds the chunks of a bundle until its manifests, which stand before them,
-// are known: so that every image is read once. It is a file without a name beside
-// the bundle.
-type spool struct {
+// A writer writes a bundle as its images are read, each chunk once.
+type writer struct {
+	path   string // of the bundle, for errors
 	file   *os.File
-	bytes  uint64
-	stored []uint32 // as index.Stored
-	plain  bool     // chunks are stored as they are
+	out    *bufio.Writer // to file
+	bytes  uint64        // of data written
+	stored []uint32      // as index.Stored
+	plain  bool          // chunks are stored as they are
 
 	mu   sync.Mutex                   // guards seen: packers ask, the one who writes adds
 	seen map[manifest.Digest]struct{} // chunks written
 }
 
-func newSpool(out string, plain bool) (*spool, error) {
-	f, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &spool{file: f, plain: plain, seen: map[manifest.Digest]struct{}{}}, nil
+// newWriter starts the bundle that is to be at path in the empty file f. What is written
+// is f's after finish.
+func newWriter(path string, f *os.File, plain bool) *writer {
+	w := &writer{path: path, file: f, out: bufio.NewWriterSize(f, blockBytes), plain: plain, seen: map[manifest.Digest]struct{}{}}
+	_, _ = w.out.Write(make([]byte, headerBytes)) // finish fills it in; an error comes again
+	return w
 }
 
-func (s *spool) close() error { return s.file.Close() }
-
-func (s *spool) holds(d manifest.Digest) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.seen[d]
+func (w *writer) holds(d manifest.Digest) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.seen[d]
 	return ok
 }
 
 // packer returns one for flow. What zstd makes of a chunk does not depend on the
 // chunks before it, and so not on how many packers there are.
-func (s *spool) packer() packer {
+func (w *writer) packer() packer {
 	z, err := newEncoder()
 	if err != nil {
 		panic(err) // its options are wrong
 	}
-	return func(c manifest.Chunk, data, buf []byte) []byte {
-		if s.holds(c.Digest) {
+	return func(k manifest.Chunk, data, buf []byte) []byte {
+		if w.holds(k.Digest) {
 			return buf
 		}
 		if buf = z.EncodeAll(data, buf); len(buf) > len(data)-len(data)*SavePermille/1000 || len(buf) >= len(data) {
@@ -74,47 +66,47 @@ func newEncoder() (*zstd.Encoder, error) {
 }
 
 // take writes the chunks of b that are new.
-func (s *spool) take(b *block) error {
+func (w *writer) take(b *block) error {
 	data := b.data
-	for i, c := range b.chunks {
-		part := data[:c.Bytes]
-		data = data[c.Bytes:]
-		if s.holds(c.Digest) {
+	for i, k := range b.chunks {
+		part := data[:k.Bytes]
+		data = data[k.Bytes:]
+		if w.holds(k.Digest) {
 			continue
 		}
-		if len(s.stored) == MaxChunks {
+		if len(w.stored) == MaxChunks {
 			return fmt.Errorf("%w: more than %d different chunks; make two components of it", canonical.ErrTooLarge, MaxChunks)
 		}
 		if len(b.packed[i]) > 0 {
 			part = b.packed[i]
 		}
-		if _, err := s.file.Write(part); err != nil {
-			return fmt.Errorf("write chunks: %w", err)
+		if err := w.write(part); err != nil {
+			return err
 		}
-		s.mu.Lock()
-		s.seen[c.Digest] = struct{}{}
-		s.mu.Unlock()
-		s.bytes += uint64(len(part))
-		s.stored = append(s.stored, uint32(len(part)))
+		w.mu.Lock()
+		w.seen[k.Digest] = struct{}{}
+		w.mu.Unlock()
+		w.stored = append(w.stored, uint32(len(part)))
 	}
 	return nil
 }
 
-// copyTo appends the chunks to f.
-func (s *spool) copyTo(ctx context.Context, f *os.File) error {
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-		return err
+// write appends to the data.
+func (w *writer) write(part []byte) error {
+	w.bytes += uint64(len(part))
+	if _, err := w.out.Write(part); err != nil {
+		return fmt.Errorf("write %s: %w", w.path, err)
 	}
-	const part = 64 << 20 // between looks at ctx
-	for left := int64(s.bytes); left > 0; {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		n, err := io.CopyN(f, s.file, min(left, part)) // within the kernel, where it can
-		if err != nil {
-			return err
-		}
-		left -= n
+	return nil
+}
+
+// finish ends the file with the index x.
+func (w *writer) finish(x *index) error {
+	if err := w.out.Flush(); err != nil {
+		return fmt.Errorf("write %s: %w", w.path, err)
+	}
+	if err := finish(w.file, w.bytes, x); err != nil {
+		return fmt.Errorf("write %s: %w", w.path, err)
 	}
 	return nil
 }

@@ -42,8 +42,7 @@ variant. Every byte is verified. The chunks are stored as they are, so the file 
 larger than the one that was built.
 
 The packs that lead to the release and are with the agent go along: where the file is
-imported, other robots fetch them in place of the chunks. A starling from before packs
-were carried refuses a file with any, and takes one that was written with --no-packs.`,
+imported, other robots fetch them in place of the chunks.`,
 		Example: `  starling release export 1.5.0 -o nav-1.5.0.star
   starling release export models/2026-05 -o models.star --no-packs
   starling release export 1.5.0 --addr unix:/var/lib/starling/api.sock -o /media/stick/nav.star`,
@@ -82,7 +81,7 @@ were carried refuses a file with any, and takes one that was written with --no-p
 	}
 	cmd.Flags().StringVarP(&out, "out", "o", "", "the .star `file` to write (default COMPONENT-VERSION.star)")
 	cmd.Flags().StringVar(&component, "component", manifest.DefaultComponent, "which part of the robots' software")
-	cmd.Flags().BoolVar(&noPacks, "no-packs", false, "leave the packs out, for robots whose starling does not know them")
+	cmd.Flags().BoolVar(&noPacks, "no-packs", false, "leave the packs out, for a smaller file")
 	return cmd
 }
 
