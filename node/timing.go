@@ -22,6 +22,7 @@ type timing struct {
 	dead      time.Duration // a voter not heard for so long may lose its seat
 	up        time.Duration // a member must be there for so long to get one
 	steady    time.Duration // and so long to be a founder: one that has gone would have been found dead
+	direct    bool          // images have connections of their own: each costs 4 KB and four round trips
 }
 
 // timings are the profiles of the configuration. On a lan a lost leader is
@@ -30,10 +31,10 @@ type timing struct {
 // of seven idle nodes, and a seed that is asked too soon sends everything to everybody
 // (netsim run narrow-radio); local is for many nodes on one machine.
 var timings = map[string]timing{
-	"lan":    {gossip.LAN, 30 * time.Second, 5 * time.Second, 2 * time.Second, time.Second, 10 * time.Second, 3 * time.Second, 10 * time.Second, 5 * time.Minute, time.Minute, 18 * time.Second},
-	"mesh":   {gossip.Mesh, 30 * time.Second, 30 * time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 8 * time.Second, 30 * time.Second, 10 * time.Minute, 2 * time.Minute, time.Minute},
-	"narrow": {gossip.Mesh, 2 * time.Minute, time.Minute, 15 * time.Second, 20 * time.Second, time.Minute, 8 * time.Second, 30 * time.Second, 10 * time.Minute, 2 * time.Minute, time.Minute},
-	"local":  {gossip.Local, time.Second, time.Second, 300 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, 3 * time.Second, time.Second, 10 * time.Second, 2 * time.Second, 2 * time.Second},
+	"lan":    {gossip.LAN, 30 * time.Second, 5 * time.Second, 2 * time.Second, time.Second, 10 * time.Second, 3 * time.Second, 10 * time.Second, 5 * time.Minute, time.Minute, 18 * time.Second, true},
+	"mesh":   {gossip.Mesh, 30 * time.Second, 30 * time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 8 * time.Second, 30 * time.Second, 10 * time.Minute, 2 * time.Minute, time.Minute, false},
+	"narrow": {gossip.Mesh, 2 * time.Minute, time.Minute, 15 * time.Second, 20 * time.Second, time.Minute, 8 * time.Second, 30 * time.Second, 10 * time.Minute, 2 * time.Minute, time.Minute, false},
+	"local":  {gossip.Local, time.Second, time.Second, 300 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, 3 * time.Second, time.Second, 10 * time.Second, 2 * time.Second, 2 * time.Second, true},
 }
 
 // DefaultProfile is the profile of a node that names none.

@@ -17,7 +17,11 @@ type peers struct{ n *Node }
 
 // Open opens a stream of the exchange, over an interface that images may use.
 func (p peers) Open(ctx context.Context, to envelope.Key) (artifacts.Stream, error) {
-	s, err := p.n.bulk.Open(ctx, to, artifacts.Protocol)
+	open := p.n.bulk.Open
+	if p.n.time.direct {
+		open = p.n.bulk.OpenDirect
+	}
+	s, err := open(ctx, to, artifacts.Protocol)
 	if err != nil {
 		return nil, err
 	}

@@ -22,11 +22,14 @@ type conn struct {
 	outbound bool      // we dialed
 	since    time.Time // when the keys were proved
 	paid     bool      // a stranger's first stream, which its connection has paid for; serve's
+	alone    bool      // mux is a *direct
 
 	// Guarded by host.mu.
 	open    int       // streams in both directions
 	lastUse time.Time // when open became zero
 	guest   bool      // counted in host.guests
+	heard   int64     // of a direct connection: what raw had heard when that was looked at,
+	heardAt time.Time // and when it had grown last
 }
 
 // close ends the connection and its streams. The raw connection goes first, so

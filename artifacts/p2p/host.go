@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -30,7 +31,8 @@ type Host struct {
 	life     context.Context
 	ended    bool
 	handlers map[string]func(context.Context, *Stream)
-	conns    map[envelope.Key][]*conn // by peer, oldest first; at most two each
+	conns    map[envelope.Key][]*conn // by peer, oldest first; at most two each; none is direct
+	directs  map[*conn]struct{}       // at most MaxPeers
 	dials    map[envelope.Key]*dial   // one per peer
 	inbound  map[envelope.Key]int     // open incoming streams
 	lastGood map[envelope.Key]string  // address that worked last; at most MaxPeers
@@ -53,7 +55,7 @@ func New(cfg Config) (*Host, error) {
 		strangers: rate.NewLimiter(strangersPerSec, strangersBurst),
 		running:   make(chan struct{}), closing: make(chan struct{}),
 		handlers: map[string]func(context.Context, *Stream){},
-		conns:    map[envelope.Key][]*conn{}, dials: map[envelope.Key]*dial{},
+		conns:    map[envelope.Key][]*conn{}, directs: map[*conn]struct{}{}, dials: map[envelope.Key]*dial{},
 		inbound: map[envelope.Key]int{}, lastGood: map[envelope.Key]string{}, pending: map[string]int{},
 	}, nil
 }
@@ -128,14 +130,16 @@ func (h *Host) Close() error {
 		return nil
 	}
 	h.ended = true
-	all := h.conns
-	h.conns = map[envelope.Key][]*conn{}
+	all := slices.Collect(maps.Keys(h.directs))
+	for _, cs := range h.conns {
+		all = append(all, cs...)
+	}
+	clear(h.directs)
+	clear(h.conns)
 	h.mu.Unlock()
 	close(h.closing)
-	for _, cs := range all {
-		for _, c := range cs {
-			c.close()
-		}
+	for _, c := range all {
+		c.close()
 	}
 	if h.cfg.Listener == nil {
 		return nil
@@ -199,13 +203,14 @@ func (h *Host) welcome(ctx context.Context, raw net.Conn) {
 	}
 	started := h.spawn(func() {
 		p := newPulse(raw, h.cfg.Wrote)
-		mux, key, err := h.sec.upgrade(ctx, p, nil)
+		mux, key, err := h.sec.upgrade(ctx, p, nil, false)
 		h.leave(from)
 		if err != nil {
 			h.cfg.Log.Debug("handshake failed", "addr", from, "err", err)
 			return
 		}
-		c := &conn{host: h, key: key, raw: p, mux: mux, since: time.Now()}
+		_, alone := mux.(*direct)
+		c := &conn{host: h, key: key, raw: p, mux: mux, alone: alone, since: time.Now()}
 		if err := h.take(c); err != nil {
 			h.cfg.Log.Warn("connection refused", "peer", key.Short(), "addr", from, "err", err)
 			h.cfg.Refused(key, from, err.Error())
@@ -258,14 +263,19 @@ func (h *Host) leave(from string) {
 func (h *Host) Disconnect(peer envelope.Key) {
 	h.mu.Lock()
 	cs := slices.Clone(h.conns[peer])
+	for c := range h.directs {
+		if c.key == peer {
+			cs = append(cs, c)
+		}
+	}
 	h.mu.Unlock()
 	for _, c := range cs {
 		h.drop(c)
 	}
 }
 
-// Connected returns the peers to which a connection stands, in order of key.
-// Some may have died without anybody noticing yet.
+// Connected returns the peers to which a connection for any stream stands, in order of
+// key. Some may have died without anybody noticing yet.
 func (h *Host) Connected() []envelope.Key {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -39,32 +39,27 @@ func (h *Host) OpenAt(ctx context.Context, addr string, peer envelope.Key, proto
 
 func (h *Host) openAt(ctx context.Context, addr string, peer envelope.Key, protocol string) (*Stream, error) {
 	s, err := h.tryOpen(ctx, addr, peer, protocol)
-	if err != nil {
-		if h.isEnded() && !errors.Is(err, ErrClosed) {
-			err = fmt.Errorf("%w: %w", ErrClosed, err)
-		}
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-			err = fmt.Errorf("%w: %w", err, cause)
-		}
-		return nil, fmt.Errorf("open %s to %s: %w", protocol, peer.Short(), err)
+	return s, h.told(ctx, err, peer, protocol)
+}
+
+// told is err for whoever asked for the stream.
+func (h *Host) told(ctx context.Context, err error, peer envelope.Key, protocol string) error {
+	if err == nil {
+		return nil
 	}
-	return s, nil
+	if h.isEnded() && !errors.Is(err, ErrClosed) {
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return fmt.Errorf("open %s to %s: %w", protocol, peer.Short(), err)
 }
 
 // tryOpen retries over a fresh connection when the one that stood was dead.
 func (h *Host) tryOpen(ctx context.Context, addr string, peer envelope.Key, protocol string) (*Stream, error) {
-	switch {
-	case peer == h.key:
-		return nil, fmt.Errorf("%w: it is this robot itself", ErrUnreachable)
-	case protocol == "" || len(protocol) > maxProtocol:
-		return nil, fmt.Errorf("%w: a protocol name of %d bytes, the limit is %d", ErrRefused, len(protocol), maxProtocol)
-	}
-	select {
-	case <-h.running:
-	case <-h.closing:
-		return nil, ErrClosed
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: the host does not run", ErrUnreachable)
+	if err := h.ready(ctx, peer, protocol); err != nil {
+		return nil, err
 	}
 	const attempts = 3 // two connections at most stand, then a fresh one
 	for range attempts - 1 {
@@ -83,6 +78,24 @@ func (h *Host) tryOpen(ctx context.Context, addr string, peer envelope.Key, prot
 		return nil, err
 	}
 	return h.openOn(ctx, c, protocol)
+}
+
+// ready waits until streams may be opened, and refuses what cannot be one.
+func (h *Host) ready(ctx context.Context, peer envelope.Key, protocol string) error {
+	switch {
+	case peer == h.key:
+		return fmt.Errorf("%w: it is this robot itself", ErrUnreachable)
+	case protocol == "" || len(protocol) > maxProtocol:
+		return fmt.Errorf("%w: a protocol name of %d bytes, the limit is %d", ErrRefused, len(protocol), maxProtocol)
+	}
+	select {
+	case <-h.running:
+		return nil
+	case <-h.closing:
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the host does not run", ErrUnreachable)
+	}
 }
 
 // openOn opens a stream over c. When the link stays silent for DialTimeout it
@@ -117,7 +130,7 @@ func blame(err error) error {
 	var stream *network.StreamError
 	var conn *network.ConnError
 	switch {
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, ErrRefused) || errors.Is(err, ErrBusy):
 		return err
 	case errors.As(err, &stream) && stream.Remote:
 		switch stream.ErrorCode {
@@ -149,7 +162,7 @@ func (h *Host) connect(ctx context.Context, addr string, peer envelope.Key) (c *
 		}
 		h.mu.Unlock()
 		if mine {
-			d.c, d.err = h.dialPeer(ctx, addr, peer)
+			d.c, d.err = h.dialPeer(ctx, addr, peer, false)
 			h.mu.Lock()
 			delete(h.dials, peer)
 			h.mu.Unlock()
@@ -176,8 +189,8 @@ func (h *Host) connect(ctx context.Context, addr string, peer envelope.Key) (c *
 var errGaveUp = errors.New("the caller gave up")
 
 // dialPeer tries the addresses one after the other, the one that worked last
-// first, and enters the connection into the table.
-func (h *Host) dialPeer(ctx context.Context, addr string, peer envelope.Key) (*conn, error) {
+// first, and enters the connection into the table; alone as in upgrade.
+func (h *Host) dialPeer(ctx context.Context, addr string, peer envelope.Key, alone bool) (*conn, error) {
 	addrs := []string{addr}
 	if addr == "" {
 		addrs = h.addresses(peer)
@@ -193,7 +206,7 @@ func (h *Host) dialPeer(ctx context.Context, addr string, peer envelope.Key) (*c
 	defer context.AfterFunc(life, cancel)()
 	var errs []error
 	for _, a := range addrs {
-		c, err := h.dialOne(ctx, a, peer)
+		c, err := h.dialOne(ctx, a, peer, alone)
 		if err == nil {
 			return c, h.adopt(life, c, a)
 		}
@@ -218,7 +231,7 @@ func (h *Host) addresses(peer envelope.Key) []string {
 }
 
 // dialOne connects to one address and makes the peer prove its key.
-func (h *Host) dialOne(ctx context.Context, addr string, peer envelope.Key) (*conn, error) {
+func (h *Host) dialOne(ctx context.Context, addr string, peer envelope.Key, alone bool) (*conn, error) {
 	dctx, cancel := context.WithTimeout(ctx, h.cfg.DialTimeout)
 	defer cancel()
 	raw, err := h.cfg.Dial(dctx, addr)
@@ -226,11 +239,14 @@ func (h *Host) dialOne(ctx context.Context, addr string, peer envelope.Key) (*co
 		return nil, err
 	}
 	p := newPulse(raw, h.cfg.Wrote)
-	mux, key, err := h.sec.upgrade(ctx, p, &peer)
+	mux, key, err := h.sec.upgrade(ctx, p, &peer, alone)
+	if err != nil && alone {
+		return nil, fmt.Errorf("%w: %w", errNoDirect, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &conn{host: h, key: key, raw: p, mux: mux, outbound: true, since: time.Now()}, nil
+	return &conn{host: h, key: key, raw: p, mux: mux, outbound: true, alone: alone, since: time.Now()}, nil
 }
 
 // adopt enters a connection that was dialed at addr and serves it.

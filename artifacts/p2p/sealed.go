@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -25,8 +26,9 @@ type pulse struct {
 	out     *buffer // nil unless gathering
 
 	// The reader's.
-	sys syscall.RawConn // nil if the connection is not the kernel's
-	in  *buffer         // what was read and not asked for yet; nil is nothing
+	whole bool            // an end without a word of the peer's is an error: TLS takes it for the stream's
+	sys   syscall.RawConn // nil if the connection is not the kernel's
+	in    *buffer         // what was read and not asked for yet; nil is nothing
 }
 
 // bufferBytes holds one frame of the muxer with what encryption adds.
@@ -106,6 +108,17 @@ func (o *buffer) send(raw net.Conn) error {
 // Read implements net.Conn. It takes all that the kernel has, up to a buffer, and keeps
 // what b does not hold for the next call: TLS asks for one record at a time.
 func (p *pulse) Read(b []byte) (int, error) {
+	n, err := p.read(b)
+	if err == io.EOF && p.whole {
+		err = errCut
+	}
+	return n, err
+}
+
+// errCut is a connection that ended within a stream.
+var errCut = errors.New("the connection was cut")
+
+func (p *pulse) read(b []byte) (int, error) {
 	if p.in == nil && (p.sys == nil || len(b) >= bufferBytes) {
 		n, err := p.Conn.Read(b)
 		p.heard.Add(int64(n))

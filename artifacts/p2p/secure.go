@@ -100,13 +100,13 @@ func timeless() *x509.Certificate {
 }
 
 // upgrade proves keys over raw and starts the muxer. want is the peer that must
-// answer; nil is an incoming connection, from anybody. It closes raw on error
-// and when ctx ends.
-func (s *security) upgrade(ctx context.Context, raw *pulse, want *envelope.Key) (network.MuxedConn, envelope.Key, error) {
+// answer; nil is an incoming connection, from anybody. alone asks the peer for a
+// connection without a muxer, or none. It closes raw on error and when ctx ends.
+func (s *security) upgrade(ctx context.Context, raw *pulse, want *envelope.Key, alone bool) (network.MuxedConn, envelope.Key, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
-	mux, key, err := s.handshake(ctx, raw, want)
+	mux, key, err := s.handshake(ctx, raw, want, alone)
 	if !stop() && err == nil {
 		mux.Close()
 		err = ctx.Err()
@@ -121,7 +121,7 @@ func (s *security) upgrade(ctx context.Context, raw *pulse, want *envelope.Key) 
 	return mux, key, nil
 }
 
-func (s *security) handshake(ctx context.Context, raw *pulse, want *envelope.Key) (network.MuxedConn, envelope.Key, error) {
+func (s *security) handshake(ctx context.Context, raw *pulse, want *envelope.Key, alone bool) (network.MuxedConn, envelope.Key, error) {
 	var id peer.ID
 	var err error
 	var chosen protocol.ID
@@ -129,7 +129,11 @@ func (s *security) handshake(ctx context.Context, raw *pulse, want *envelope.Key
 		if id, err = peerID(*want); err != nil {
 			return nil, envelope.Key{}, err
 		}
-		chosen, err = multistream.SelectOneOf(s.offer, raw)
+		offer := s.offer
+		if alone {
+			offer = []protocol.ID{libp2ptls.ID}
+		}
+		chosen, err = multistream.SelectOneOf(offer, raw)
 	} else {
 		chosen, _, err = s.accept.Negotiate(raw)
 	}
@@ -139,7 +143,7 @@ func (s *security) handshake(ctx context.Context, raw *pulse, want *envelope.Key
 	var conn net.Conn
 	var pub crypto.PubKey
 	if chosen == libp2ptls.ID {
-		conn, pub, err = s.overTLS(ctx, raw, id)
+		conn, pub, err = s.overTLS(ctx, raw, id, alone)
 	} else {
 		conn, pub, err = s.overNoise(ctx, raw, id)
 	}
@@ -154,6 +158,9 @@ func (s *security) handshake(ctx context.Context, raw *pulse, want *envelope.Key
 	if err != nil {
 		return nil, envelope.Key{}, err
 	}
+	if c, ok := conn.(*tls.Conn); ok && c.ConnectionState().NegotiatedProtocol == directALPN {
+		return newDirect(c, raw, want == nil), key, nil
+	}
 	mux, err := s.muxer.NewConn(sealed{conn, raw}, want == nil, nil)
 	if err != nil {
 		return nil, envelope.Key{}, fmt.Errorf("start the muxer: %w", err)
@@ -164,17 +171,24 @@ func (s *security) handshake(ctx context.Context, raw *pulse, want *envelope.Key
 // errMuxer is a peer that does not choose yamux inside the handshake.
 var errMuxer = errors.New("the peer does not speak " + yamux.ID)
 
-func (s *security) overTLS(ctx context.Context, raw *pulse, want peer.ID) (net.Conn, crypto.PubKey, error) {
+func (s *security) overTLS(ctx context.Context, raw *pulse, want peer.ID, alone bool) (net.Conn, crypto.PubKey, error) {
 	config, keys := s.tls.ConfigForPeer(want)
-	config.NextProtos = []string{yamux.ID}
-	conn := tls.Server(raw, config)
-	if want != "" {
+	var conn *tls.Conn
+	switch {
+	case want == "":
+		config.NextProtos = []string{directALPN, yamux.ID}
+		conn = tls.Server(raw, config)
+	case alone:
+		config.NextProtos = []string{directALPN}
+		conn = tls.Client(raw, config)
+	default:
+		config.NextProtos = []string{yamux.ID}
 		conn = tls.Client(raw, config)
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, err
 	}
-	if conn.ConnectionState().NegotiatedProtocol != yamux.ID {
+	if conn.ConnectionState().NegotiatedProtocol == "" {
 		return nil, nil, errMuxer
 	}
 	select {

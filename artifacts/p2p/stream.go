@@ -108,9 +108,11 @@ func (s *Stream) explain(err error) error {
 const header = multistream.ProtocolID
 
 // hello is what both sides send to agree on protocol.
-func hello(protocol string) []byte {
+func hello(protocol string) []byte { return lines(header, protocol) }
+
+func lines(all ...string) []byte {
 	var b []byte
-	for _, line := range []string{header, protocol} {
+	for _, line := range all {
 		b = binary.AppendUvarint(b, uint64(len(line)+1))
 		b = append(append(b, line...), '\n')
 	}
@@ -137,6 +139,9 @@ func (s *Stream) propose(protocol string) error {
 	got, err := readHello(s.s)
 	if err != nil {
 		return err
+	}
+	if got == busyLine {
+		return fmt.Errorf("%w: the peer takes no stream now", ErrBusy)
 	}
 	if got != protocol {
 		return fmt.Errorf("%w: it answers %.40q to %q", ErrRefused, got, protocol)

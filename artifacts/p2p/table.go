@@ -22,6 +22,9 @@ func (h *Host) take(c *conn) error {
 	if c.key == h.key {
 		return fmt.Errorf("%w: it is this robot's own key; a cloned card?", ErrUnreachable)
 	}
+	if c.alone {
+		return h.admitDirect(c)
+	}
 	stranger := !c.outbound && !h.cfg.Known(c.key)
 	if stranger && !h.strangers.Allow() {
 		return fmt.Errorf("%w: strangers come too fast", ErrBusy)
@@ -84,6 +87,7 @@ func (h *Host) longestIdle(guests bool) (idle *conn) {
 
 // unlist removes c from the table if it is there. host.mu is held.
 func (h *Host) unlist(c *conn) {
+	delete(h.directs, c)
 	cs := h.conns[c.key]
 	i := slices.Index(cs, c)
 	if i < 0 {
@@ -188,6 +192,7 @@ func (h *Host) stale(now time.Time) (old []*conn) {
 			}
 		}
 	}
+	old = append(old, h.silent(now)...)
 	slices.SortFunc(old, func(a, b *conn) int { return byKey(a.key, b.key) })
 	for _, c := range old {
 		h.unlist(c)
