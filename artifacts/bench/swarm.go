@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/bench/peer"
@@ -145,8 +146,10 @@ func (w *swarm) each(f func(i int, c *child) error) error {
 	return errors.Join(errs...)
 }
 
-// begin lets everybody go.
+// begin lets everybody go, once the disk has what the round before left in memory: it
+// would be this one's to wait for.
 func (w *swarm) begin() error {
+	syscall.Sync()
 	w.began = time.Now()
 	return w.each(func(_ int, c *child) error { return c.tell("go") })
 }

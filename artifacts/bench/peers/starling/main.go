@@ -213,7 +213,7 @@ func (n neighbours) Candidates() []envelope.Key {
 }
 
 func (n neighbours) Open(ctx context.Context, to envelope.Key) (artifacts.Stream, error) {
-	s, err := n.r.host.Open(ctx, to, artifacts.Protocol)
+	s, err := n.r.host.OpenDirect(ctx, to, artifacts.Protocol)
 	if err != nil {
 		return nil, err
 	}
