@@ -271,20 +271,19 @@ func (h *Host) admitDirect(c *conn) error {
 		return fmt.Errorf("%w: %d streams have connections of their own", ErrBusy, len(h.directs))
 	}
 	c.heardAt = time.Now()
-	h.directs[c] = struct{}{}
+	h.directs = append(h.directs, c)
 	return nil
 }
 
-// silent takes the direct connections out of the table that have brought nothing for
-// too long. host.mu is held.
+// silent returns the direct connections that have brought nothing for too long. host.mu
+// is held.
 func (h *Host) silent(now time.Time) (old []*conn) {
-	for c := range h.directs {
+	for _, c := range h.directs {
 		if heard := c.raw.heard.Load(); heard != c.heard {
 			c.heard, c.heardAt = heard, now
 		}
 		if now.Sub(c.heardAt) >= directSilence {
 			old = append(old, c)
-			delete(h.directs, c)
 		}
 	}
 	return old

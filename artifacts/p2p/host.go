@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -32,7 +31,7 @@ type Host struct {
 	ended    bool
 	handlers map[string]func(context.Context, *Stream)
 	conns    map[envelope.Key][]*conn // by peer, oldest first; at most two each; none is direct
-	directs  map[*conn]struct{}       // at most MaxPeers
+	directs  []*conn                  // oldest first; at most MaxPeers
 	dials    map[envelope.Key]*dial   // one per peer
 	inbound  map[envelope.Key]int     // open incoming streams
 	lastGood map[envelope.Key]string  // address that worked last; at most MaxPeers
@@ -55,7 +54,7 @@ func New(cfg Config) (*Host, error) {
 		strangers: rate.NewLimiter(strangersPerSec, strangersBurst),
 		running:   make(chan struct{}), closing: make(chan struct{}),
 		handlers: map[string]func(context.Context, *Stream){},
-		conns:    map[envelope.Key][]*conn{}, directs: map[*conn]struct{}{}, dials: map[envelope.Key]*dial{},
+		conns:    map[envelope.Key][]*conn{}, dials: map[envelope.Key]*dial{},
 		inbound: map[envelope.Key]int{}, lastGood: map[envelope.Key]string{}, pending: map[string]int{},
 	}, nil
 }
@@ -130,11 +129,11 @@ func (h *Host) Close() error {
 		return nil
 	}
 	h.ended = true
-	all := slices.Collect(maps.Keys(h.directs))
+	all := h.directs
 	for _, cs := range h.conns {
 		all = append(all, cs...)
 	}
-	clear(h.directs)
+	h.directs = nil
 	clear(h.conns)
 	h.mu.Unlock()
 	close(h.closing)
@@ -263,7 +262,7 @@ func (h *Host) leave(from string) {
 func (h *Host) Disconnect(peer envelope.Key) {
 	h.mu.Lock()
 	cs := slices.Clone(h.conns[peer])
-	for c := range h.directs {
+	for _, c := range h.directs {
 		if c.key == peer {
 			cs = append(cs, c)
 		}

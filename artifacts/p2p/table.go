@@ -87,7 +87,7 @@ func (h *Host) longestIdle(guests bool) (idle *conn) {
 
 // unlist removes c from the table if it is there. host.mu is held.
 func (h *Host) unlist(c *conn) {
-	delete(h.directs, c)
+	h.directs = slices.DeleteFunc(h.directs, func(d *conn) bool { return d == c })
 	cs := h.conns[c.key]
 	i := slices.Index(cs, c)
 	if i < 0 {
