@@ -28,8 +28,8 @@ type conn struct {
 	open    int       // streams in both directions
 	lastUse time.Time // when open became zero
 	guest   bool      // counted in host.guests
-	heard   int64     // of a direct connection: what raw had heard when that was looked at,
-	heardAt time.Time // and when it had grown last
+	moved   int64     // of a direct connection: what raw had heard and sent when that was looked at,
+	movedAt time.Time // and when it had grown last
 }
 
 // close ends the connection and its streams. The raw connection goes first, so

@@ -4,26 +4,20 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-
-	"github.com/starling-swarm/starling/artifacts/envelope"
 )
 
 const (
 	// directALPN is what both sides choose inside the handshake for a connection without
 	// a muxer. Whoever does not know it chooses yamux.
 	directALPN = "starling/direct/1"
-	// lingerTime is how long the end of a direct stream waits for the peer to have read
-	// what was written.
+	// lingerTime is how long the end of a direct stream waits for the peer to take what is
+	// being written, and then for it to have read that.
 	lingerTime = 5 * time.Second
-	// directSilence is how long a direct connection may bring nothing: no muxer asks the
-	// peer whether it is still there.
-	directSilence = 2 * keepAlive
 )
 
 // The lines that answer a proposal which is turned down.
@@ -31,9 +25,6 @@ const (
 	refusedLine = "na" // multistream-select's word for it
 	busyLine    = "busy"
 )
-
-// errNoDirect is a peer that answers, and would not agree on a direct connection.
-var errNoDirect = errors.New("no connection for one stream")
 
 // errDirectOver ends whoever waits for another stream of a direct connection.
 var errDirectOver = errors.New("the connection carries one stream, and that has ended")
@@ -47,19 +38,25 @@ type direct struct {
 	stream  chan struct{} // holds one token until the stream has begun
 	inbound bool
 
-	ended  chan struct{} // closed when the stream was closed at this end
-	end    sync.Once     // guards ended and answer
-	answer string        // the line that refuses the stream; set before ended is closed
 	closed chan struct{} // closed with the connection
 	close  sync.Once     // guards closed
 
-	reading chan struct{} // holds one token, taken by whoever reads
+	// reading and writing hold one token each, taken by whoever reads and by whoever
+	// writes: TLS has locks of its own, and to wait for those is not seen in virtual time.
+	reading, writing chan struct{}
+	broken           error // why nothing more can be written; the writer's
+
+	ended chan struct{} // closed when the stream was closed at this end
+
+	mu      sync.Mutex // guards what follows, and that deadlines are the user's until ended is closed
+	answer  string     // the line that refuses the stream; final when ended is closed
+	writeBy time.Time  // the deadline for writes
 }
 
 func newDirect(c *tls.Conn, raw *pulse, inbound bool) *direct {
 	d := &direct{
-		conn: c, raw: raw, inbound: inbound, stream: make(chan struct{}, 1),
-		ended: make(chan struct{}), closed: make(chan struct{}), reading: make(chan struct{}, 1),
+		conn: c, raw: raw, inbound: inbound, stream: make(chan struct{}, 1), closed: make(chan struct{}),
+		reading: make(chan struct{}, 1), writing: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	d.stream <- struct{}{}
 	raw.whole = true
@@ -116,11 +113,17 @@ func (d *direct) AcceptStream() (network.MuxedStream, error) {
 // finish ends the stream at this end, at once; what is left to do is linger's. answer
 // refuses the stream, if it is not empty.
 func (d *direct) finish(answer string) {
-	d.end.Do(func() {
-		d.answer = answer
-		close(d.ended)
-		_ = d.conn.SetReadDeadline(time.Unix(1, 0)) // whoever reads returns; an error says that the connection has ended
-	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if isDone(d.ended) {
+		return
+	}
+	d.answer, d.writeBy = answer, time.Now().Add(lingerTime)
+	close(d.ended)
+	// Whoever reads returns, and soon whoever writes. An error says that the connection
+	// has ended.
+	_ = d.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = d.conn.SetWriteDeadline(d.writeBy)
 }
 
 // linger says goodbye, waits until the peer has done so too, and closes the connection.
@@ -128,15 +131,7 @@ func (d *direct) finish(answer string) {
 // writing.
 func (d *direct) linger() {
 	defer d.Close()
-	if d.answer != "" {
-		if err := d.conn.SetWriteDeadline(time.Now().Add(lingerTime)); err != nil {
-			return
-		}
-		if _, err := d.conn.Write(lines(header, d.answer)); err != nil {
-			return
-		}
-	}
-	if err := d.conn.CloseWrite(); err != nil {
+	if d.IsClosed() || d.goodbye() != nil {
 		return
 	}
 	d.reading <- struct{}{}
@@ -147,78 +142,41 @@ func (d *direct) linger() {
 	_, _ = io.Copy(io.Discard, d.conn) // its error is the end that it waits for
 }
 
-// A directStream is the one stream of a direct connection.
-type directStream struct{ d *direct }
-
-// Read implements network.MuxedStream.
-func (s directStream) Read(b []byte) (int, error) {
-	s.d.reading <- struct{}{}
-	defer func() { <-s.d.reading }()
-	if isDone(s.d.ended) {
-		return 0, network.ErrReset
+func (d *direct) goodbye() error {
+	d.writing <- struct{}{}
+	defer func() { <-d.writing }()
+	if d.answer != "" {
+		if _, err := d.write(lines(header, d.answer)); err != nil {
+			return err
+		}
 	}
-	return s.d.conn.Read(b)
+	return d.endWrites()
 }
 
-// Write implements network.MuxedStream.
-func (s directStream) Write(b []byte) (int, error) {
-	if isDone(s.d.ended) {
-		return 0, network.ErrReset
+// write writes b. What was written in part cannot be gone on with: the peer could not
+// decrypt that. The caller holds writing.
+func (d *direct) write(b []byte) (n int, err error) {
+	if d.broken != nil {
+		return 0, d.broken
 	}
-	return sealed{s.d.conn, s.d.raw}.Write(b)
+	n, d.broken = sealed{d.conn, d.raw}.Write(b)
+	return n, d.broken
 }
 
-// CloseWrite implements network.MuxedStream.
-func (s directStream) CloseWrite() error { return s.d.conn.CloseWrite() }
-
-// CloseRead implements network.MuxedStream.
-func (s directStream) CloseRead() error { return s.d.conn.SetReadDeadline(time.Unix(1, 0)) }
-
-// Close implements network.MuxedStream.
-func (s directStream) Close() error {
-	s.d.finish("")
-	return nil
-}
-
-// Reset implements network.MuxedStream.
-func (s directStream) Reset() error {
-	s.d.finish("")
-	return s.d.Close()
-}
-
-// ResetWithError implements network.MuxedStream. The peer hears the reason if it waits
-// for the answer to its proposal.
-func (s directStream) ResetWithError(code network.StreamErrorCode) error {
-	switch code {
-	case network.StreamGated, network.StreamProtocolNegotiationFailed:
-		s.d.finish(refusedLine)
-	case network.StreamRateLimited, network.StreamResourceLimitExceeded:
-		s.d.finish(busyLine)
-	default:
-		return s.Reset()
+// endWrites tells the peer that nothing more will come, once. TLS would give up after
+// five seconds, whatever the deadline; so that is not when it is sent. The caller holds
+// writing.
+func (d *direct) endWrites() error {
+	if d.broken != nil {
+		return d.broken
 	}
-	return nil
-}
-
-// SetDeadline implements network.MuxedStream.
-func (s directStream) SetDeadline(t time.Time) error {
-	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
-}
-
-// SetReadDeadline implements network.MuxedStream.
-func (s directStream) SetReadDeadline(t time.Time) error {
-	if isDone(s.d.ended) {
-		return network.ErrReset
-	}
-	return s.d.conn.SetReadDeadline(t)
-}
-
-// SetWriteDeadline implements network.MuxedStream.
-func (s directStream) SetWriteDeadline(t time.Time) error {
-	if isDone(s.d.ended) {
-		return network.ErrReset
-	}
-	return s.d.conn.SetWriteDeadline(t)
+	d.raw.gather()
+	err := d.conn.CloseWrite()
+	d.mu.Lock()
+	_ = d.conn.SetWriteDeadline(d.writeBy) // an error says that the connection has ended: so does send
+	d.mu.Unlock()
+	d.broken = errors.Join(err, d.raw.send())
+	return d.broken
 }
 
 func isDone(c <-chan struct{}) bool {
@@ -228,63 +186,4 @@ func isDone(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// OpenDirect is Open with a connection for this stream alone, which costs a handshake
-// and spares processor time with every byte: for streams that bring much over fast
-// links. A peer that cannot be dialed, has no place for one more, or does not know of
-// such connections, gets a stream over one that stands, or is made, for all.
-func (h *Host) OpenDirect(ctx context.Context, peer envelope.Key, protocol string) (*Stream, error) {
-	s, err := h.tryDirect(ctx, peer, protocol)
-	return s, h.told(ctx, err, peer, protocol)
-}
-
-func (h *Host) tryDirect(ctx context.Context, peer envelope.Key, protocol string) (*Stream, error) {
-	if err := h.ready(ctx, peer, protocol); err != nil {
-		return nil, err
-	}
-	c, err := h.dialPeer(ctx, "", peer, true)
-	if err == nil {
-		var s *Stream
-		if s, err = h.openOn(ctx, c, protocol); err == nil {
-			return s, nil
-		}
-	}
-	if ctx.Err() == nil && (errors.Is(err, errNoDirect) || errors.Is(err, ErrBusy) || h.best(peer) != nil) {
-		return h.tryOpen(ctx, "", peer, protocol)
-	}
-	return nil, err
-}
-
-// admitDirect enters a direct connection into its table, or returns ErrBusy, ErrRefused
-// or ErrClosed.
-func (h *Host) admitDirect(c *conn) error {
-	if !c.outbound && !h.cfg.Known(c.key) {
-		return fmt.Errorf("%w: strangers share one connection", ErrRefused)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.ended:
-		return ErrClosed
-	case len(h.directs) >= h.cfg.MaxPeers:
-		return fmt.Errorf("%w: %d streams have connections of their own", ErrBusy, len(h.directs))
-	}
-	c.heardAt = time.Now()
-	h.directs = append(h.directs, c)
-	return nil
-}
-
-// silent returns the direct connections that have brought nothing for too long. host.mu
-// is held.
-func (h *Host) silent(now time.Time) (old []*conn) {
-	for _, c := range h.directs {
-		if heard := c.raw.heard.Load(); heard != c.heard {
-			c.heard, c.heardAt = heard, now
-		}
-		if now.Sub(c.heardAt) >= directSilence {
-			old = append(old, c)
-		}
-	}
-	return old
 }

@@ -25,7 +25,7 @@ func directsOf(h *Host) int {
 	return len(h.directs)
 }
 
-// open opens a stream with a connection of its own.
+// alone opens a stream with a connection of its own.
 func alone(t *testing.T, h *Host, peer envelope.Key, protocol string) *Stream {
 	s, err := h.OpenDirect(soon(t), peer, protocol)
 	require.NoError(t, err)

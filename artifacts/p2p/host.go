@@ -72,7 +72,8 @@ func (h *Host) Addr() net.Addr {
 
 // Handle makes handler serve incoming streams of protocol. The handler owns the
 // stream and must close it; it may keep it after it has returned. Its ctx ends
-// with the connection. Call Handle before Run, once per protocol.
+// with the connection; that one of OpenDirect has ended is seen when it is read.
+// Call Handle before Run, once per protocol.
 func (h *Host) Handle(protocol string, handler func(ctx context.Context, s *Stream)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -136,6 +137,7 @@ func (h *Host) Close() error {
 	h.directs = nil
 	clear(h.conns)
 	h.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b *conn) int { return byKey(a.key, b.key) })
 	close(h.closing)
 	for _, c := range all {
 		c.close()
@@ -211,9 +213,7 @@ func (h *Host) welcome(ctx context.Context, raw net.Conn) {
 		_, alone := mux.(*direct)
 		c := &conn{host: h, key: key, raw: p, mux: mux, alone: alone, since: time.Now()}
 		if err := h.take(c); err != nil {
-			h.cfg.Log.Warn("connection refused", "peer", key.Short(), "addr", from, "err", err)
-			h.cfg.Refused(key, from, err.Error())
-			c.refuse(ctx)
+			h.turnAway(ctx, c, from, err)
 			return
 		}
 		c.serve(ctx)
@@ -222,6 +222,18 @@ func (h *Host) welcome(ctx context.Context, raw net.Conn) {
 		h.leave(from)
 		raw.Close()
 	}
+}
+
+// turnAway refuses c, which came from an address, because of err. ErrRefused is no
+// limit that was reached: a member of whom we have not heard yet comes in another way.
+func (h *Host) turnAway(ctx context.Context, c *conn, from string, err error) {
+	if errors.Is(err, ErrRefused) {
+		h.cfg.Log.Debug("connection refused", "peer", c.key.Short(), "addr", from, "err", err)
+	} else {
+		h.cfg.Log.Warn("connection refused", "peer", c.key.Short(), "addr", from, "err", err)
+		h.cfg.Refused(c.key, from, err.Error())
+	}
+	c.refuse(ctx)
 }
 
 // remoteHost is the other end's address without its port.

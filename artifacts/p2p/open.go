@@ -240,7 +240,7 @@ func (h *Host) dialOne(ctx context.Context, addr string, peer envelope.Key, alon
 	}
 	p := newPulse(raw, h.cfg.Wrote)
 	mux, key, err := h.sec.upgrade(ctx, p, &peer, alone)
-	if err != nil && alone {
+	if alone && declined(err) {
 		return nil, fmt.Errorf("%w: %w", errNoDirect, err)
 	}
 	if err != nil {

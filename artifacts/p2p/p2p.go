@@ -3,7 +3,7 @@
 // A Host listens on one address and dials others. Whoever it talks to has
 // proved an ed25519 key, encrypted and in both directions; addresses are only
 // hints where to look. One connection per pair carries all streams between
-// them, each for one named protocol ("/starling/meta/1"):
+// them, but for those of OpenDirect, each for one named protocol ("/starling/meta/1"):
 //
 //	h, err := p2p.New(p2p.Config{Key: key, Listener: l, Resolve: roster.Addrs, Known: roster.Has, Admit: rules})
 //	h.Handle("/starling/meta/1", p2p.Answer(64<<10, 10*time.Second, meta))
@@ -15,7 +15,7 @@
 // not used; the table of connections here is small because identities are known
 // and an address is whatever Config.Dial understands.
 //
-// What a Host promises: no handler runs, and no byte is answered, before
+// What a Host promises: no handler runs, and nothing but a refusal is answered, before
 // Config.Admit has agreed to peer and protocol; strangers (not Config.Known)
 // together hold at most MaxStrangers connections and a bounded rate of streams;
 // a connection that died silently costs Open one dial timeout, not a failure;
@@ -73,9 +73,8 @@ const (
 	MaxStrangers = 16
 	// MaxStrangerStreams bounds the streams that one stranger holds.
 	MaxStrangerStreams = 4
-	// IdleTimeout is after how long a connection without streams is closed. Its
-	// keep-alives would cost more than dialing again.
-	IdleTimeout = time.Minute
+	// DefaultIdleTimeout is after how long a connection without streams is closed.
+	DefaultIdleTimeout = time.Minute
 	// StrangerAge is after how long a stranger's connection is closed, busy or
 	// not, so that others get a turn.
 	StrangerAge = time.Minute
@@ -117,13 +116,18 @@ type Config struct {
 	// Known reports members. Others are strangers, held to MaxStrangers,
 	// MaxStrangerStreams and a rate. Nil knows nobody.
 	Known func(envelope.Key) bool
+	// IdleTimeout is after how long a connection without streams is closed. Standing, it
+	// costs memory and a keep-alive every two minutes; made anew, a handshake of 4 KB.
+	// Zero means DefaultIdleTimeout.
+	IdleTimeout time.Duration
 	// DialTimeout bounds one raw dial. Zero means DefaultDialTimeout.
 	DialTimeout time.Duration
 	// MaxStreamsPerPeer bounds the incoming streams of one member; above it new
 	// ones are reset. Zero means DefaultMaxStreamsPerPeer.
 	MaxStreamsPerPeer int
 	// MaxPeers bounds connected peers, in and out; at the bound the longest idle
-	// one is closed, and if none is idle the new one. Zero means DefaultMaxPeers.
+	// one is closed, and if none is idle the new one. As many streams besides have
+	// connections of their own, see OpenDirect. Zero means DefaultMaxPeers.
 	MaxPeers int
 	// Wrote is called with how many bytes were written to raw connections, from many
 	// goroutines; it must not block. Nil counts nothing.
@@ -142,8 +146,8 @@ func (c Config) Validate() error {
 	if len(c.Key) != ed25519.PrivateKeySize {
 		errs = append(errs, fmt.Errorf("p2p: key of %d bytes, want an ed25519 private key of %d", len(c.Key), ed25519.PrivateKeySize))
 	}
-	if c.DialTimeout < 0 || c.MaxStreamsPerPeer < 0 || c.MaxPeers < 0 {
-		errs = append(errs, errors.New("p2p: DialTimeout, MaxStreamsPerPeer and MaxPeers cannot be negative; zero is the default"))
+	if c.IdleTimeout < 0 || c.DialTimeout < 0 || c.MaxStreamsPerPeer < 0 || c.MaxPeers < 0 {
+		errs = append(errs, errors.New("p2p: IdleTimeout, DialTimeout, MaxStreamsPerPeer and MaxPeers cannot be negative; zero is the default"))
 	}
 	return errors.Join(errs...)
 }
@@ -167,6 +171,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Refused == nil {
 		c.Refused = func(envelope.Key, string, string) {}
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = DefaultIdleTimeout
 	}
 	if c.DialTimeout == 0 {
 		c.DialTimeout = DefaultDialTimeout

@@ -18,6 +18,7 @@ import (
 type pulse struct {
 	net.Conn
 	heard atomic.Int64 // bytes read
+	sent  atomic.Int64 // bytes that were taken to be sent
 	wrote func(int)    // is told of bytes to write; may be nil
 
 	// writing holds one token, taken by whoever writes: the muxer's sender, and
@@ -62,18 +63,25 @@ func (p *pulse) Write(b []byte) (int, error) {
 	defer func() { <-p.writing }()
 	o := p.out
 	if o == nil {
-		return p.Conn.Write(b)
+		return p.put(b)
 	}
 	if len(b) > len(o.b)-o.to {
-		if err := o.send(p.Conn); err != nil {
+		if err := o.send(p); err != nil {
 			return 0, err
 		}
 	}
 	if len(b) > len(o.b) {
-		return p.Conn.Write(b)
+		return p.put(b)
 	}
 	o.to += copy(o.b[o.to:], b)
 	return len(b), nil
+}
+
+// put writes to the raw connection.
+func (p *pulse) put(b []byte) (int, error) {
+	n, err := p.Conn.Write(b)
+	p.sent.Add(int64(n))
+	return n, err
 }
 
 // gather begins to join writes.
@@ -89,19 +97,19 @@ func (p *pulse) send() error {
 	defer func() { <-p.writing }()
 	o := p.out
 	p.out = nil
-	err := o.send(p.Conn)
+	err := o.send(p)
 	buffers.Put(o)
 	return err
 }
 
 // send empties the buffer, in any case.
-func (o *buffer) send(raw net.Conn) error {
+func (o *buffer) send(p *pulse) error {
 	n := o.to
 	o.to = 0
 	if n == 0 {
 		return nil
 	}
-	_, err := raw.Write(o.b[:n])
+	_, err := p.put(o.b[:n])
 	return err
 }
 

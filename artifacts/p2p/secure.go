@@ -50,6 +50,7 @@ type security struct {
 	noise  *noise.Transport
 	muxer  *yamux.Transport
 	offer  []protocol.ID // what we ask for when dialing, best first
+	carry  []string      // what an incoming TLS connection may carry, best first
 	accept *multistream.MultistreamMuxer[protocol.ID]
 }
 
@@ -74,7 +75,7 @@ func newSecurity(key ed25519.PrivateKey) (*security, error) {
 	if err != nil {
 		return nil, fmt.Errorf("p2p: noise: %w", err)
 	}
-	s := &security{tls: id, noise: n, muxer: muxer, offer: []protocol.ID{libp2ptls.ID, noise.ID}}
+	s := &security{tls: id, noise: n, muxer: muxer, offer: []protocol.ID{libp2ptls.ID, noise.ID}, carry: []string{directALPN, yamux.ID}}
 	if !hasAES() {
 		slices.Reverse(s.offer)
 	}
@@ -171,12 +172,20 @@ func (s *security) handshake(ctx context.Context, raw *pulse, want *envelope.Key
 // errMuxer is a peer that does not choose yamux inside the handshake.
 var errMuxer = errors.New("the peer does not speak " + yamux.ID)
 
+// declined reports whether err, of upgrade, is a peer's that answered, and would not have
+// what it was offered. Whoever does not answer will not have anything else either.
+func declined(err error) bool {
+	var none multistream.ErrNotSupported[protocol.ID]
+	var alert *net.OpError
+	return errors.As(err, &none) || errors.Is(err, errMuxer) || errors.As(err, &alert) && alert.Op == "remote error"
+}
+
 func (s *security) overTLS(ctx context.Context, raw *pulse, want peer.ID, alone bool) (net.Conn, crypto.PubKey, error) {
 	config, keys := s.tls.ConfigForPeer(want)
 	var conn *tls.Conn
 	switch {
 	case want == "":
-		config.NextProtos = []string{directALPN, yamux.ID}
+		config.NextProtos = s.carry
 		conn = tls.Server(raw, config)
 	case alone:
 		config.NextProtos = []string{directALPN}

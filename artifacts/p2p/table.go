@@ -178,6 +178,10 @@ func (h *Host) sweep(ctx context.Context) {
 			h.cfg.Log.Debug("connection closed: idle or a stranger's turn is over", "peer", c.key.Short())
 			c.close()
 		}
+		for _, c := range h.outsiders() {
+			h.cfg.Log.Debug("connection closed: no longer a member's", "peer", c.key.Short())
+			h.drop(c)
+		}
 	}
 }
 
@@ -187,13 +191,13 @@ func (h *Host) stale(now time.Time) (old []*conn) {
 	defer h.mu.Unlock()
 	for _, cs := range h.conns {
 		for _, c := range cs {
-			if c.open == 0 && now.Sub(c.lastUse) >= IdleTimeout || c.guest && now.Sub(c.since) >= StrangerAge {
+			if c.open == 0 && now.Sub(c.lastUse) >= h.cfg.IdleTimeout || c.guest && now.Sub(c.since) >= StrangerAge {
 				old = append(old, c)
 			}
 		}
 	}
 	old = append(old, h.silent(now)...)
-	slices.SortFunc(old, func(a, b *conn) int { return byKey(a.key, b.key) })
+	slices.SortStableFunc(old, func(a, b *conn) int { return byKey(a.key, b.key) })
 	for _, c := range old {
 		h.unlist(c)
 	}

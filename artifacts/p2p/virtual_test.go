@@ -133,10 +133,10 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 		z := n.on(t, b, 2, func(h *Host) { h.Handle("/test/hold/1", hold) })
 		s, err := a.Open(soon(t), z.Key(), "/test/hold/1")
 		require.NoError(t, err)
-		time.Sleep(10 * IdleTimeout)
+		time.Sleep(10 * DefaultIdleTimeout)
 		require.Len(t, a.Connected(), 1, "a stream is open")
 		require.NoError(t, s.Reset())
-		time.Sleep(IdleTimeout + 2*sweepInterval)
+		time.Sleep(DefaultIdleTimeout + 2*sweepInterval)
 		require.Empty(t, a.Connected())
 		require.Empty(t, z.Connected())
 		require.NoError(t, roundTrip(soon(t), a, z.Key(), 10))
@@ -246,7 +246,7 @@ func TestSimultaneousDialsSettle(t *testing.T) {
 		require.Len(t, a.conns[z.Key()], 2)
 		require.Equal(t, a.best(z.Key()).outbound, !z.best(a.Key()).outbound)
 		for range 3 {
-			time.Sleep(IdleTimeout / 2)
+			time.Sleep(DefaultIdleTimeout / 2)
 			require.NoError(t, roundTrip(soon(t), a, z.Key(), 10))
 			require.NoError(t, roundTrip(soon(t), z, a.Key(), 10))
 		}
