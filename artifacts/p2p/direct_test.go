@@ -96,7 +96,6 @@ func TestDirectCloseDelivers(t *testing.T) {
 	reader := make(chan error, 1)
 	_, err := io.ReadFull(s, make([]byte, 100)) // it is talking
 	require.NoError(t, err)
-	time.Sleep(10 * time.Millisecond) // let it fill what lies between
 	_, err = s.Write(bytes.Repeat([]byte("a"), 100_000))
 	require.NoError(t, err)
 	go func() { // ends with Close, whatever comes
