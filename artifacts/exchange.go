@@ -82,6 +82,8 @@ type Config struct {
 	// less than 32 KiB, may go at once. PeerBytesPerSec limits what is sent to any one
 	// member. SetLimits changes them.
 	UploadBytesPerSec, DownloadBytesPerSec, PeerBytesPerSec int64
+	// ControlBytesPerSec limits what Wait lets go as talk, and control beside it.
+	ControlBytesPerSec int64
 	// Look is asked about once a second, while images are sent, how the members fare;
 	// what is sent is slowed by it. It must not block. Nil slows nothing.
 	Look func() pace.Look
@@ -103,7 +105,7 @@ func (c Config) Validate() error {
 	if c.Peers == nil {
 		errs = append(errs, errors.New("artifacts: an exchange needs Peers"))
 	}
-	if c.UploadBytesPerSec < 0 || c.DownloadBytesPerSec < 0 || c.PeerBytesPerSec < 0 || c.Retry < 0 {
+	if c.UploadBytesPerSec < 0 || c.DownloadBytesPerSec < 0 || c.PeerBytesPerSec < 0 || c.ControlBytesPerSec < 0 || c.Retry < 0 {
 		errs = append(errs, errors.New("artifacts: rates and Retry cannot be negative; zero is the default"))
 	}
 	return errors.Join(errs...)
@@ -207,7 +209,7 @@ func New(cfg Config) (*Exchange, error) {
 		return nil, err
 	}
 	return &Exchange{
-		cfg: cfg, shape: newShaper(cfg.Look, Limits{Up: cfg.UploadBytesPerSec, Peer: cfg.PeerBytesPerSec}), down: newShaper(nil, Limits{Up: cfg.DownloadBytesPerSec}), codec: c,
+		cfg: cfg, shape: newShaper(cfg.Look, Limits{Up: cfg.UploadBytesPerSec, Peer: cfg.PeerBytesPerSec, Control: cfg.ControlBytesPerSec}), down: newShaper(nil, Limits{Up: cfg.DownloadBytesPerSec}), codec: c,
 		images: map[manifest.Digest]*shared{}, perPeer: map[envelope.Key]int{},
 	}, nil
 }

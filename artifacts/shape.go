@@ -16,6 +16,7 @@ const lookEvery = time.Second
 type Limits struct {
 	Up, Down int64 // what is sent, and what is taken in
 	Peer     int64 // what is sent to any one member
+	Control  int64 // what is sent beside images and documents; see pace.Limits
 }
 
 // SetLimits makes other limits count from now on, for what is under way too. None may
@@ -32,6 +33,7 @@ type shaper struct {
 
 	mu      sync.Mutex // guards the fields below; not held while anybody waits or looks
 	s       *pace.Shaper
+	limits  Limits
 	looked  time.Time
 	changed chan struct{} // closed when there are other limits
 }
@@ -46,8 +48,9 @@ func newShaper(look func() pace.Look, l Limits) *shaper {
 func (p *shaper) setLimits(l Limits) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.free.Store(p.look == nil && l.Up == 0 && l.Peer == 0)
-	p.s.SetLimits(pace.Limits{Node: l.Up, Peer: l.Peer})
+	p.free.Store(p.look == nil && l == Limits{Down: l.Down})
+	p.limits = l
+	p.s.SetLimits(pace.Limits{Node: l.Up, Peer: l.Peer, Control: l.Control})
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -134,10 +137,19 @@ func (p *shaper) forget(peer string) {
 }
 
 // Wait returns when n bytes that this node sends beside images may go, or ctx's error.
-// Control never waits, but images make room for it; documents wait for each other
-// only. Without an upload limit nothing waits.
+// Control never waits, but images and talk make room for it; talk waits for the control
+// before it, documents for those before them. Without limits nothing waits.
 func (x *Exchange) Wait(ctx context.Context, c pace.Class, n int) error {
+	if c == pace.Talk && x.shape.limitsControl() {
+		x.shape.refresh() // what gossip has sent counts
+	}
 	return x.shape.wait(ctx, c, "", n)
+}
+
+func (p *shaper) limitsControl() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limits.Control > 0
 }
 
 // Pace is what images may use of the link now, in bytes per second; zero is no limit.

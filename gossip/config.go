@@ -67,8 +67,8 @@ func (c *Config) check() error {
 	if c.Packets == nil || c.Streams == nil || c.Dial == nil {
 		complain("packets, streams and dial are needed")
 	}
-	if c.Profile > Local {
-		complain("%s is unknown; choose lan, mesh or local", c.Profile)
+	if c.Profile > Narrow {
+		complain("%s is unknown; choose lan, mesh, local or narrow", c.Profile)
 	}
 	return errors.Join(errs...)
 }

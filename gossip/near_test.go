@@ -40,7 +40,7 @@ func TestMetaIntervalGrowsWithTheSwarm(t *testing.T) {
 		want    time.Duration
 	}{
 		{LAN, 5, time.Second}, {LAN, 100, 10 * time.Second}, {Mesh, 5, 10 * time.Second}, {Mesh, 100, 40 * time.Second},
-		{Local, 100, 100 * time.Millisecond},
+		{Local, 100, 100 * time.Millisecond}, {Narrow, 5, 30 * time.Second}, {Narrow, 100, 200 * time.Second},
 	} {
 		require.Equal(t, c.want, c.profile.MetaInterval(c.members), "%v %d", c.profile, c.members)
 	}

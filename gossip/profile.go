@@ -13,12 +13,13 @@ type Profile uint8
 
 // The profiles.
 const (
-	LAN   Profile = 0 // wired or good Wi-Fi: milliseconds, hardly any loss
-	Mesh  Profile = 1 // a lossy radio mesh, shared by everybody
-	Local Profile = 2 // tests and demonstrations on one machine
+	LAN    Profile = 0 // wired or good Wi-Fi: milliseconds, hardly any loss
+	Mesh   Profile = 1 // a lossy radio mesh, shared by everybody
+	Local  Profile = 2 // tests and demonstrations on one machine
+	Narrow Profile = 3 // a radio below 1 Mbit/s, shared by everybody
 )
 
-// String is "lan", "mesh" or "local".
+// String is "lan", "mesh", "local" or "narrow".
 func (p Profile) String() string {
 	switch p {
 	case LAN:
@@ -27,6 +28,8 @@ func (p Profile) String() string {
 		return "mesh"
 	case Local:
 		return "local"
+	case Narrow:
+		return "narrow"
 	}
 	return fmt.Sprintf("profile %d", uint8(p))
 }
@@ -42,8 +45,11 @@ const (
 
 // Rejoin is how often members that are not alive are tried, ± 50 %.
 func (p Profile) Rejoin() time.Duration {
-	if p == Local {
+	switch p {
+	case Local:
 		return time.Second
+	case Narrow:
+		return 2 * time.Minute
 	}
 	return 30 * time.Second
 }
@@ -59,6 +65,8 @@ func (p Profile) MetaInterval(members int) time.Duration {
 		return max(10*time.Second, n*400*time.Millisecond)
 	case Local:
 		return 100 * time.Millisecond
+	case Narrow:
+		return max(30*time.Second, n*2*time.Second)
 	}
 	return max(time.Second, n*100*time.Millisecond)
 }
@@ -91,6 +99,20 @@ func (p Profile) memberlist() *memberlist.Config {
 		c.GossipInterval = time.Second
 		c.GossipToTheDeadTime = 5 * time.Minute
 		c.PushPullInterval = 2 * time.Minute
+	case Narrow:
+		// A packet takes ten milliseconds of everybody's air, whatever is in it. At a
+		// mesh's pace ten members fill a radio of 200 kbit/s when one release is shipped.
+		c.ProbeInterval = 15 * time.Second
+		c.ProbeTimeout = 8 * time.Second
+		c.DisableTcpPings = true
+		c.SuspicionMult = 4
+		c.SuspicionMaxTimeoutMult = 3
+		c.IndirectChecks = 2
+		c.GossipInterval = 3 * time.Second
+		c.GossipNodes = 2
+		c.GossipToTheDeadTime = 10 * time.Minute
+		c.PushPullInterval = 5 * time.Minute
+		c.TCPTimeout = 30 * time.Second
 	case Local:
 		c.ProbeInterval = 200 * time.Millisecond
 		c.ProbeTimeout = 100 * time.Millisecond

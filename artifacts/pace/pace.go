@@ -1,9 +1,10 @@
 // Package pace decides when bytes may leave a node, so that images never harm what
 // holds the swarm together.
 //
-// A Shaper has a token bucket for the node, one for each peer, and one for manifests.
-// What the node says to decide and to be seen (control) never waits, but is taken out
-// of the node's bucket, so that bulk waits for it. Manifests and other documents wait
+// A Shaper has a token bucket for the node, one for each peer, one for manifests, and one
+// for control. Gossip, Raft and the stop never wait, but are taken out of the node's
+// bucket, so that bulk waits for them, and out of that of control, so that talk waits:
+// requests between nodes, which come late without harm. Manifests and other documents wait
 // only for those before them, not for their own length: one that is long would come too
 // late for whoever asked, however often. Bulk waits for all. A Governor halves bulk when members answer
 // probes late, or memberlist finds this node itself late, and lets it recover slowly:
@@ -22,13 +23,14 @@ type Class uint8
 // The classes. Raft counts as control: both run on connections of their own, and
 // neither ever waits here.
 const (
-	Control  Class = iota // gossip, raft, certificates, reports, halt
+	Control  Class = iota // all that leaves as gossip, or by the connections of Raft and talk
+	Talk                  // reports, certificates, acknowledgements, proposals: before they leave
 	Manifest              // documents: manifests, releases, rosters, trust metadata
 	Bulk                  // images
 )
 
-// String is "control", "manifest" or "bulk".
-func (c Class) String() string { return [...]string{"control", "manifest", "bulk"}[c] }
+// String is "control", "talk", "manifest" or "bulk".
+func (c Class) String() string { return [...]string{"control", "talk", "manifest", "bulk"}[c] }
 
 const (
 	// Quantum and minQuantum bound how many bytes go at a time when a rate is limited:
@@ -40,12 +42,18 @@ const (
 	floorRate  = 64 << 10
 	// manifestShare of the node's rate is what documents may have.
 	manifestShare = 2
+	// maxDebt is how long talk waits at most for what could not wait itself: were that
+	// more than control may have for good, talk would never go.
+	maxDebt = 10 * time.Second
 )
 
 // Limits are in bytes per second; zero is none.
 type Limits struct {
 	Node int64 // all that leaves the node
 	Peer int64 // bulk to any one peer
+	// Control is what talk, gossip and Raft may have together. Talk makes room for the
+	// others, but waits for them no longer than maxDebt at a time.
+	Control int64
 }
 
 // A Look is what a Shaper must know of the world, about once a second.
@@ -60,6 +68,8 @@ type Look struct {
 type Shaper struct {
 	limits    Limits
 	node      bucket
+	control   bucket
+	paid      int // bytes of talk that will leave as control
 	manifests bucket
 	peers     map[string]*bucket // of those that Forget was not called for
 	governor  Governor
@@ -72,6 +82,7 @@ type Shaper struct {
 func NewShaper(limits Limits) *Shaper {
 	s := &Shaper{limits: limits, peers: map[string]*bucket{}}
 	s.node.set(limits.Node)
+	s.control.set(limits.Control)
 	s.manifests.set(limits.Node / manifestShare)
 	return s
 }
@@ -81,6 +92,7 @@ func NewShaper(limits Limits) *Shaper {
 func (s *Shaper) SetLimits(limits Limits) {
 	s.limits = limits
 	s.node.set(s.rate())
+	s.control.set(limits.Control)
 	s.manifests.set(limits.Node / manifestShare)
 	for _, b := range s.peers {
 		b.set(limits.Peer)
@@ -88,11 +100,19 @@ func (s *Shaper) SetLimits(limits Limits) {
 }
 
 // Take takes n bytes out of the buckets that class and peer draw from, and returns how
-// long to wait before they go.
+// long to wait before they go. What was taken as Talk leaves as Control, and is not taken
+// twice then.
 func (s *Shaper) Take(now time.Time, class Class, peer string, n int) (wait time.Duration) {
+	if class == Talk {
+		wait = s.control.take(now, 0)
+		s.control.take(now, n)
+		s.paid += n
+		return wait
+	}
 	wait = s.node.take(now, n)
 	switch class {
 	case Control:
+		s.charge(now, n)
 		return 0
 	case Manifest:
 		wait = s.manifests.take(now, 0)
@@ -112,8 +132,25 @@ func (s *Shaper) Take(now time.Time, class Class, peer string, n int) (wait time
 	return max(wait, b.take(now, n))
 }
 
+// charge takes control out of its bucket, but for talk, which has paid. For what did not
+// wait there is no more debt than maxDebt, and talk that never left pays for no more.
+func (s *Shaper) charge(now time.Time, n int) {
+	most := maxDebt.Seconds() * float64(s.limits.Control)
+	paid := min(s.paid, n)
+	s.paid = min(s.paid-paid, int(most))
+	s.control.take(now, 0)
+	if s.control.tokens > -most {
+		s.control.tokens = max(s.control.tokens-float64(n-paid), -most)
+	}
+}
+
 // Give puts back what Take took for bytes that do not go after all.
 func (s *Shaper) Give(class Class, peer string, n int) {
+	if class == Talk {
+		s.control.give(n)
+		s.paid = max(0, s.paid-n)
+		return
+	}
 	s.node.give(n)
 	switch class {
 	case Manifest:

@@ -99,6 +99,52 @@ func TestClasses(t *testing.T) {
 	require.Equal(t, 2*time.Second, busy.Take(start, Bulk, "a", 32<<10)-quiet.Take(start, Bulk, "a", 32<<10), "bulk makes room for control")
 }
 
+// TestTalk: talk waits for the control before it, whatever that is, and not for bulk; it is
+// taken once, though it leaves as control.
+func TestTalk(t *testing.T) {
+	talk := func(s *Shaper, n int) (sec float64) { return s.Take(start, Talk, "", n).Seconds() }
+	s := NewShaper(Limits{Control: 10 << 10})
+	s.Take(start, Bulk, "a", 1<<20)
+	require.Zero(t, talk(s, 32<<10), "the burst")
+	require.Zero(t, talk(s, 50<<10), "it does not wait for itself")
+	s.Take(start, Control, "", 82<<10) // both leave
+	require.InDelta(t, 5, talk(s, 10<<10), 0.01)
+	s.Give(Talk, "", 10<<10)
+	require.InDelta(t, 5, talk(s, 0), 0.01)
+	s.Take(start, Control, "", 20<<10) // gossip
+	require.InDelta(t, 7, talk(s, 0), 0.01)
+	s.Take(start, Control, "", 1<<20)
+	require.InDelta(t, 10, talk(s, 0), 0.01, "for no more than maxDebt of what does not wait")
+	talk(s, 20<<10)
+	require.InDelta(t, 12, talk(s, 0), 0.01, "but for all talk")
+	s.Take(start, Control, "", 1<<20)
+	require.InDelta(t, 12, talk(s, 0), 0.01)
+
+	free := NewShaper(Limits{Node: 100 << 10})
+	free.Take(start, Control, "", 1<<30)
+	require.Zero(t, talk(free, 1<<30))
+}
+
+// TestControlKeepsItsRate: talk and gossip have about the rate of control together: talk
+// knows of the gossip before it, not of what is sent while it waits. With gossip above the
+// rate, talk still goes.
+func TestControlKeepsItsRate(t *testing.T) {
+	for gossip, want := range map[int]float64{0: 1000, 300: 1060, 600: 1100, 5000: 5000 + 2000/12} { // bytes per second, of talk and gossip
+		s, now, talk := NewShaper(Limits{Control: 1000}), start, 0
+		for now.Before(start.Add(10_000 * time.Second)) {
+			wait := s.Take(now, Talk, "", 2000)
+			for range int(wait / time.Second) {
+				now = now.Add(time.Second)
+				s.Take(now, Control, "", gossip)
+			}
+			now = now.Add(wait % time.Second)
+			s.Take(now, Control, "", 2000)
+			talk += 2000
+		}
+		require.InDelta(t, want, float64(talk)/10_000+float64(gossip), 60, "%d bytes of gossip per second", gossip)
+	}
+}
+
 // TestPeers: what one peer takes costs the other only the node's rate; a peer that is
 // gone is forgotten.
 func TestPeers(t *testing.T) {
