@@ -29,7 +29,7 @@ func limitsOf(profile string, n int) limits {
 	case "mesh":
 		return limits{50 * time.Second, 5 * time.Minute, heal(5, 3, 120, 180), 15 * time.Minute, 30 * time.Minute}
 	case "narrow":
-		return limits{200 * time.Second, 10 * time.Minute, heal(5, 3, 120, 180), 20 * time.Minute, 30 * time.Minute}
+		return limits{200 * time.Second, 10 * time.Minute, heal(4, 15, 300, 720), 20 * time.Minute, 30 * time.Minute}
 	case "local":
 		return limits{5 * time.Second, 20 * time.Second, heal(4, 0.2, 5, 30), 3 * time.Minute, 3 * time.Minute}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/starling-swarm/starling/gossip/member"
 )
 
-var gossipProfiles = map[string]gossip.Profile{"lan": gossip.LAN, "mesh": gossip.Mesh, "narrow": gossip.Mesh, "local": gossip.Local}
+var gossipProfiles = map[string]gossip.Profile{"lan": gossip.LAN, "mesh": gossip.Mesh, "narrow": gossip.Narrow, "local": gossip.Local}
 
 // gossiper takes part in the gossip under an index, from the robot's address.
 func (v *villain) gossiper(ctx context.Context, as member.Index) (*gossip.Membership, error) {

@@ -146,7 +146,7 @@ func (w *World) machine(m *machine, name, radio string, reach float64) error {
 		m.disk = w.disks.Add(name)
 	}
 	m.cfg = node.Config{
-		Dir: filepath.Join(w.dir, name), Name: name, Network: network{host}, Advertise: ip, Profile: w.scenario.World.Profile,
+		Dir: filepath.Join(w.dir, name), Name: name, Network: network{host}, Advertise: ip, Profile: w.scenario.World.Profile, ControlBytesPerSec: int64(w.scenario.World.Control),
 		Gossip: net.JoinHostPort(ip, "7946"), Bulk: net.JoinHostPort(ip, "7947"), Control: net.JoinHostPort(ip, "7948"),
 		Log: w.log.With("me", name), NoReserve: !w.reserves, // disks fill by fault only
 	}

@@ -227,8 +227,8 @@ func (n *Node) wanted(ctx context.Context, v *View, component string, running ma
 	if v.Order == nil {
 		return nil, nil
 	}
-	if v.Order.Level > order.Level {
-		return update.Unwanted{Reason: fmt.Sprintf("the swarm is at feature level %d, this build reads up to %d: update starling", v.Order.Level, order.Level)}, nil
+	if v.Order.Level > n.level() {
+		return update.Unwanted{Reason: fmt.Sprintf("the swarm is at feature level %d, this build reads up to %d: update starling", v.Order.Level, n.level())}, nil
 	}
 	t := rollout.TargetOf(v.Order, v.Self, component, running.Digest)
 	if t.Cause == rollout.Stay {

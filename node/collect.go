@@ -103,8 +103,12 @@ func (n *Node) collect(ctx context.Context, dryRun bool, pick func(v *StoreView,
 			continue
 		}
 		if !dryRun {
-			if err := n.removeImage(s.Image); err != nil {
+			gone, err := n.stock.lent.unless(s.Image, func() error { return n.removeImage(s.Image) })
+			if err != nil {
 				return nil, fmt.Errorf("remove image %s: %w", s.Image.Short(), err)
+			}
+			if !gone { // an export has begun since it was listed
+				continue
 			}
 		}
 		out.Removed = append(out.Removed, *s)

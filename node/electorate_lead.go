@@ -29,12 +29,12 @@ const (
 )
 
 // tend looks after the electorate: every voter calls the roll, and the one that leads
-// gives away one seat at a time.
+// gives away one seat at a time. It raises the feature level too, looking as often.
 func (w *voter) tend(ctx context.Context, r *consensus.Replica) error {
 	shunned := map[member.Index]time.Time{} // until when
 	tick := time.NewTicker(w.roll.every)
 	defer tick.Stop()
-	var called time.Time
+	var called, raised time.Time
 	for {
 		v, e := w.n.keeper.View(), r.State().Electorate
 		w.cutOff(v)
@@ -44,6 +44,10 @@ func (w *voter) tend(ctx context.Context, r *consensus.Replica) error {
 		}
 		if r.IsLeader() && v.Me() != nil {
 			w.tendOnce(ctx, r, shunned)
+			if time.Since(raised) >= w.roll.every*9/10 {
+				raised = time.Now()
+				w.raiseLevel(ctx, r)
+			}
 		}
 		select {
 		case <-ctx.Done():

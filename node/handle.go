@@ -41,13 +41,13 @@ func (n *Node) handle() {
 	n.bulk.Handle(join.PackedDocumentProtocol, p2p.Answer(join.MaxMetaRequestBytes, t, n.paced(n.answerPacked)))
 	n.bulk.Handle(artifacts.Protocol, n.serveImages)
 	n.control.Handle(raftProtocol, n.acceptRaft)
-	n.control.Handle(signProtocol, p2p.Answer(maxSignedBatch, t, n.answerSign))
-	n.control.Handle(seatProtocol, p2p.Answer(maxSeatBytes, t, n.answerSeat))
-	n.control.Handle(reportProtocol, p2p.Answer(maxReportBytes, t, n.answerReport))
-	n.control.Handle(reportsProtocol, p2p.Answer(maxReportsBytes, t, n.answerReports))
-	n.control.Handle(accuseProtocol, p2p.Answer(maxAccuseBytes, t, n.answerAccuse))
-	n.control.Handle(armProtocol, p2p.Answer(maxArmBytes, t, n.answerArm))
-	n.control.Handle(proposeProtocol, p2p.Answer(maxProposeBytes, t, n.answerPropose))
+	n.control.Handle(signProtocol, p2p.Answer(maxSignedBatch, t, n.talks(n.answerSign)))
+	n.control.Handle(seatProtocol, p2p.Answer(maxSeatBytes, t, n.talks(n.answerSeat)))
+	n.control.Handle(reportProtocol, p2p.Answer(maxReportBytes, t, n.talks(n.answerReport)))
+	n.control.Handle(reportsProtocol, p2p.Answer(maxReportsBytes, t, n.talks(n.answerReports)))
+	n.control.Handle(accuseProtocol, p2p.Answer(maxAccuseBytes, t, n.talks(n.answerAccuse)))
+	n.control.Handle(armProtocol, p2p.Answer(maxArmBytes, t, n.talks(n.answerArm)))
+	n.control.Handle(proposeProtocol, p2p.Answer(maxProposeBytes, t, n.talks(n.answerPropose)))
 	n.control.Handle(haltProtocol, p2p.Answer(envelope.MaxBytes(envelope.Halt), t, n.answerHalt))
 }
 
@@ -100,6 +100,11 @@ func (n *Node) admitGossip(i member.Index, _ string) bool {
 func (n *Node) ask(ctx context.Context, to envelope.Key, protocol string, request []byte, limit int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.time.call)
 	defer cancel()
+	if protocol != haltProtocol {
+		if err := n.talk(ctx, len(request)); err != nil {
+			return nil, err
+		}
+	}
 	return n.control.Call(ctx, to, protocol, request, limit)
 }
 

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/starling-swarm/starling/artifacts/envelope"
-	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/consensus/rollout"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/gossip/member"
@@ -112,6 +111,18 @@ func (n *Node) report(ctx context.Context) error {
 	defer tick.Stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxPushes)
+	say := func(health func() *member.Health) {
+		sequence++
+		n.sequence.Store(sequence) // before the report is made: see order.Armed.Sequence
+		h := health()
+		v := n.keeper.View()
+		h.Robot, h.Boot, h.Sequence, h.Level = v.Self, boot, sequence, n.level()
+		h.Generation, h.Order = v.Pointer().Generation, v.Pointer().Index
+		h.Leaving = n.leaving.Load()
+		sealed := h.Seal(v.Swarm).Sign(n.priv).Encode()
+		n.heard(h, sealed, false)
+		n.tellSwarm(ctx, g, h, sealed)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,16 +138,10 @@ func (n *Node) report(ctx context.Context) error {
 		round++
 		n.turnTeller(round)
 		for _, r := range n.robots {
-			sequence++
-			n.sequence.Store(sequence) // before the report is made: see order.Armed.Sequence
-			h := r.health()
-			v := n.keeper.View()
-			h.Robot, h.Boot, h.Sequence, h.Level = v.Self, boot, sequence, order.Level
-			h.Generation, h.Order = v.Pointer().Generation, v.Pointer().Index
-			h.Leaving = n.leaving.Load()
-			sealed := h.Seal(v.Swarm).Sign(n.priv).Encode()
-			n.heard(h, sealed, false)
-			n.tellSwarm(ctx, g, h, sealed)
+			say(r.health)
+		}
+		if n.saysLevel(n.keeper.View()) {
+			say(levelReport)
 		}
 		if n.leaving.Load() { // the last word: it is worth waiting for
 			return g.Wait()
@@ -195,7 +200,7 @@ func (n *Node) tell() {
 // meta is what this node says of itself in gossip.
 func (n *Node) meta(v *View) gossip.Meta {
 	self, _ := n.self(v)
-	m := gossip.Meta{Bulk: self.Bulk, Control: self.Control, Level: order.Level}
+	m := gossip.Meta{Bulk: self.Bulk, Control: self.Control, Level: uint8(n.level())}
 	set := func(on bool, flag uint8) {
 		if on {
 			m.Flags |= flag
@@ -204,7 +209,7 @@ func (n *Node) meta(v *View) gossip.Meta {
 	set(v.Votes(), gossip.FlagVoter)
 	set(n.operator != nil, gossip.FlagOperator)
 	set(v.Halted, gossip.FlagHalted)
-	set(v.Order != nil && v.Order.Level > order.Level, gossip.FlagTooOld)
+	set(v.Order != nil && v.Order.Level > n.level(), gossip.FlagTooOld)
 	if n.voter != nil {
 		r := n.voter.replica.Load()
 		set(r != nil && r.IsLeader(), gossip.FlagLeader)

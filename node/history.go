@@ -87,6 +87,9 @@ func decided(old *order.Order, v *View) []Event {
 			out = append(out, Event{Kind: orderEvent, Component: r.Component, Release: r.Version, Digest: d.String(), Text: fmt.Sprintf("release %s is quarantined", r)})
 		}
 	}
+	if old.Level > 0 && o.Level > old.Level {
+		out = append(out, Event{Kind: orderEvent, Text: fmt.Sprintf("the swarm is at feature level %d", o.Level)})
+	}
 	if o.Electorate.Version != old.Electorate.Version || o.Generation != old.Generation {
 		var names []string
 		for _, s := range o.Electorate.Voters {

@@ -84,6 +84,7 @@ func TestHistoryTellsWhatTheSwarmDecides(t *testing.T) {
 		{"voters change", quiet, viewOf(7, func(o *order.Order) {
 			o.Electorate = order.Electorate{Version: 2, Voters: []order.Voter{{Member: 2}}}
 		}), []string{"order: voters are r02"}},
+		{"the level rises", quiet, viewOf(8, func(o *order.Order) { o.Level = 2 }), []string{"order: the swarm is at feature level 2"}},
 		{"a halt, and its end", &View{}, &View{Halted: true, HaltReason: "fire"}, []string{"halt: the swarm is halted: fire"}},
 		{"its end", &View{Halted: true}, &View{}, []string{"halt: the halt is over"}},
 		{"an alarm", &View{}, &View{Alarm: "two orders"}, []string{"alarm: two certified truths: two orders"}},

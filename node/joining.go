@@ -11,7 +11,6 @@ import (
 	"github.com/starling-swarm/starling/artifacts/envelope"
 	"github.com/starling-swarm/starling/artifacts/p2p"
 	"github.com/starling-swarm/starling/artifacts/pace"
-	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/node/halt"
 	"github.com/starling-swarm/starling/node/join"
@@ -27,7 +26,7 @@ var errWait = errors.New("node: let in, but not known to the swarm yet")
 // join asks the operator's node to let this robot in, until it answers.
 func (n *Node) join(ctx context.Context) error {
 	i := n.cfg.Invite
-	q, err := i.Request(n.key(), n.cfg.Name, platform(), order.Level)
+	q, err := i.Request(n.key(), n.cfg.Name, platform(), n.level())
 	if err != nil {
 		return err
 	}
@@ -197,7 +196,7 @@ func (n *Node) newHost(l net.Listener, class pace.Class, port func(join.Address)
 	return p2p.New(p2p.Config{
 		Key: n.priv, Listener: l, Dial: dialer(n.cfg.Network, class),
 		Resolve: func(k envelope.Key) []string { return n.resolve(k, port) },
-		Admit:   n.admit, Known: n.known, Log: n.log, DialTimeout: n.time.dial, MaxPeers: maxPeers,
+		Admit:   n.admit, Known: n.known, Log: n.log, DialTimeout: n.time.dial, IdleTimeout: n.time.idle, MaxPeers: maxPeers,
 		Wrote: wrote, Refused: n.turnedAway,
 	})
 }

@@ -30,6 +30,17 @@ func (l *lent) lend(d manifest.Digest) (done func()) {
 	}
 }
 
+// unless calls remove if nobody reads an image, and lets nobody begin to before that
+// returns. ok says that it was called.
+func (l *lent) unless(d manifest.Digest, remove func() error) (ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of[d] > 0 {
+		return false, nil
+	}
+	return true, remove()
+}
+
 // has reports whether anybody reads an image.
 func (l *lent) has(d manifest.Digest) bool {
 	l.mu.Lock()

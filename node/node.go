@@ -61,6 +61,10 @@ type Config struct {
 	// UploadBytesPerSec and DownloadBytesPerSec limit bulk transfers; 0 is no limit.
 	// PeerBytesPerSec limits what is sent to any one member.
 	UploadBytesPerSec, DownloadBytesPerSec, PeerBytesPerSec int64
+	// ControlBytesPerSec limits what is sent beside images and documents: reports,
+	// certificates and whatever else members ask of each other wait for their turn. Gossip,
+	// Raft and the stop are counted and never wait. Zero is no limit.
+	ControlBytesPerSec int64
 	// Interfaces are the network interfaces by which image bytes may leave and enter;
 	// none is all. What else the node says uses any.
 	Interfaces []string
@@ -126,6 +130,7 @@ type Node struct {
 	passing   *passing
 	passTo    atomic.Uint32 // which voter this robot tells how it is, in a crowd
 	crowd     int           // members of a swarm that is one
+	older     uint          // a test has this node read no more than this level; 0 is order.Level
 	wants     chan wanted   // documents to gather; of depth 64, a full one drops
 	catchups  catchups
 	faults    faults
@@ -218,8 +223,8 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.exchange, err = artifacts.New(artifacts.Config{
-		Peers: peers{n}, Self: n.key(), Seed: n.cfg.OperatorKey != nil, Retry: n.time.retry,
-		UploadBytesPerSec: n.cfg.UploadBytesPerSec, DownloadBytesPerSec: n.cfg.DownloadBytesPerSec, PeerBytesPerSec: n.cfg.PeerBytesPerSec, Look: n.look,
+		Peers: peers{n}, Self: n.key(), Seed: n.cfg.OperatorKey != nil, Retry: n.time.fetch,
+		UploadBytesPerSec: n.cfg.UploadBytesPerSec, DownloadBytesPerSec: n.cfg.DownloadBytesPerSec, PeerBytesPerSec: n.cfg.PeerBytesPerSec, ControlBytesPerSec: n.cfg.ControlBytesPerSec, Look: n.look,
 		Events: n.transferEvent, Log: n.log,
 	})
 	n.planned.limits = n.ownLimits()

@@ -81,6 +81,9 @@ func (n *Node) Nodes() *Nodes {
 	}
 	reports := map[member.Index][]member.Report{}
 	for _, r := range n.health.all() {
+		if r.Component == levelComponent {
+			continue // of no component
+		}
 		reports[r.Robot] = append(reports[r.Robot], r)
 	}
 	for i := range v.Roster.Members {
@@ -120,7 +123,7 @@ func (n *Node) viewNode(v *View, m *member.Member, there map[member.Index]gossip
 		w.TooOld, w.Held, w.Halted, w.Leaving = has(gossip.FlagTooOld), has(gossip.FlagHeld), has(gossip.FlagHalted), has(gossip.FlagLeaving)
 	}
 	if w.Self {
-		w.State, w.Halted, w.Level = gossip.Alive.String(), v.Halted, order.Level
+		w.State, w.Halted, w.Level = gossip.Alive.String(), v.Halted, n.level()
 	}
 	return w
 }

@@ -72,7 +72,7 @@ func (n *Node) keepTo() (l artifacts.Limits, fresh bool) {
 
 // ownLimits are those of the configuration.
 func (n *Node) ownLimits() artifacts.Limits {
-	return artifacts.Limits{Up: n.cfg.UploadBytesPerSec, Down: n.cfg.DownloadBytesPerSec, Peer: n.cfg.PeerBytesPerSec}
+	return artifacts.Limits{Up: n.cfg.UploadBytesPerSec, Down: n.cfg.DownloadBytesPerSec, Peer: n.cfg.PeerBytesPerSec, Control: n.cfg.ControlBytesPerSec}
 }
 
 // inForce are the limits that the exchange keeps to now.
@@ -90,7 +90,8 @@ func narrower(l artifacts.Limits, t rollout.Transfer) artifacts.Limits {
 		}
 		return a
 	}
-	return artifacts.Limits{Up: least(l.Up, t.UpBytesPerSec), Down: least(l.Down, t.DownBytesPerSec), Peer: least(l.Peer, t.PeerBytesPerSec)}
+	l.Up, l.Down, l.Peer = least(l.Up, t.UpBytesPerSec), least(l.Down, t.DownBytesPerSec), least(l.Peer, t.PeerBytesPerSec)
+	return l
 }
 
 // neededBy are the conditions that a plan asks for.

@@ -36,10 +36,13 @@ type Status struct {
 	TrustRoot manifest.Digest `json:"trust_root"`
 	Self      Self            `json:"self"`
 
-	Order  *OrderView `json:"order,omitempty"` // nil before the first generation
-	Halted bool       `json:"halted"`
-	Halt   string     `json:"halt_reason,omitempty"`
-	Alarm  string     `json:"alarm,omitempty"`
+	Order *OrderView `json:"order,omitempty"` // nil before the first generation
+	// FeatureLevel is nil unless the swarm's level is below what this build reads.
+	FeatureLevel *LevelView `json:"feature_level,omitempty"`
+
+	Halted bool   `json:"halted"`
+	Halt   string `json:"halt_reason,omitempty"`
+	Alarm  string `json:"alarm,omitempty"`
 
 	Quorum     Quorum           `json:"quorum"`
 	Members    MemberCounts     `json:"members"`
@@ -211,7 +214,7 @@ func (n *Node) Status() *Status {
 	s.Self.Voter = v.Votes()
 	s.Self.Leader = s.Self.Voter && s.Quorum.Leader == v.ID
 	if o := v.Order; o != nil {
-		s.Order = viewOrder(v, o)
+		s.Order, s.FeatureLevel = n.viewOrder(v, o), n.featureLevel(v)
 		for _, c := range o.Components {
 			s.Components = append(s.Components, SwarmComponent{c.Name, nameRef(c.Name, c.Active), nameRef(c.Name, c.Previous), c.Floor})
 		}
@@ -251,10 +254,10 @@ func (n *Node) statusBefore(s *Status) {
 	s.Summary = s.Text
 }
 
-func viewOrder(v *View, o *order.Order) *OrderView {
+func (n *Node) viewOrder(v *View, o *order.Order) *OrderView {
 	at := time.Unix(o.Time, 0).UTC()
 	return &OrderView{
-		Generation: o.Generation, Index: o.Index, Digest: o.Digest(), Level: o.Level, BuildLevel: order.Level,
+		Generation: o.Generation, Index: o.Index, Digest: o.Digest(), Level: o.Level, BuildLevel: n.level(),
 		Time: at, AgeSeconds: max(int64(v.now().Sub(at)/time.Second), 0),
 	}
 }

@@ -43,6 +43,8 @@ type swarm struct {
 	// machine that of the profile local costs a leader its lead again and again.
 	heartbeat time.Duration
 	crowd     int // members of a swarm that is one, for nodes started from now on; zero is the usual
+	// older is the newest feature level that nodes started from now on read; zero is this build's.
+	older uint
 }
 
 // member0 is one running node.
@@ -84,6 +86,7 @@ func (s *swarm) start(cfg Config) *member0 {
 	if s.crowd > 0 {
 		n.crowd = s.crowd
 	}
+	n.older = s.older
 	ctx, cancel := context.WithCancel(s.ctx)
 	m := &member0{Node: n, cfg: cfg, stop: cancel, gone: make(chan struct{})}
 	go func() {
@@ -276,7 +279,9 @@ func (s *swarm) publish(rel *manifest.Release, star string) {
 	s.wait("trust published", func() bool { return s.op.View().Order.Trust == s.op.View().Trust.Ref() })
 }
 
-func (s *swarm) rollOut(rel *manifest.Release) {
+func (s *swarm) rollOut(rel *manifest.Release) { require.NoError(s.t, s.tryRollOut(rel)) }
+
+func (s *swarm) tryRollOut(rel *manifest.Release) error {
 	v := s.op.View()
 	p := s.plan(v.Order.Component("app").Active, rel.Ref())
 	sealed := p.Seal().Sign(s.operator)
@@ -287,9 +292,9 @@ func (s *swarm) rollOut(rel *manifest.Release) {
 		_, err := s.op.docs.put(d[0].(join.DocumentKind), d[1].([]byte))
 		require.NoError(s.t, err)
 	}
-	require.NoError(s.t, s.op.propose(s.ctx, &rollout.Decision{Format: rollout.DecisionFormat, Kind: rollout.KindStart, Start: &rollout.Start{
+	return s.op.propose(s.ctx, &rollout.Decision{Format: rollout.DecisionFormat, Kind: rollout.KindStart, Start: &rollout.Start{
 		Intent: in.Seal().Sign(s.operator).Encode(), Plan: sealed.Encode(), Release: rel.Encode(), Extract: x,
-	}}))
+	}})
 }
 
 func (s *swarm) status() order.Status {

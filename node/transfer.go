@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,6 +69,29 @@ func (n *Node) charge(bytes int) {
 	_ = n.exchange.Wait(context.Background(), pace.Control, bytes)
 }
 
+// talks makes an answer wait for its turn among all control that is sent.
+func (n *Node) talks(answer func(context.Context, envelope.Key, []byte) ([]byte, error)) func(context.Context, envelope.Key, []byte) ([]byte, error) {
+	return func(ctx context.Context, peer envelope.Key, request []byte) ([]byte, error) {
+		data, err := answer(ctx, peer, request)
+		if err == nil {
+			err = n.talk(ctx, len(data))
+		}
+		return data, err
+	}
+}
+
+// errPutOff is what was not said, for others go first and it would have come too late.
+var errPutOff = errors.New("node: put off: what may be sent beside images is used up (transfer.max_rate.control)")
+
+// talk returns when so many bytes may be said to a member, or why they may not.
+func (n *Node) talk(ctx context.Context, bytes int) error {
+	err := n.exchange.Wait(ctx, pace.Talk, bytes)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", errPutOff, err)
+	}
+	return err
+}
+
 // paced makes an answer wait for its turn among documents, and for those before it that
 // the same member asked for: whoever asks for many keeps nobody else waiting.
 func (n *Node) paced(answer func(context.Context, envelope.Key, []byte) ([]byte, error)) func(context.Context, envelope.Key, []byte) ([]byte, error) {
@@ -112,6 +136,8 @@ type Transfer struct {
 	MaxUp   int64  `json:"max_up"`
 	MaxDown int64  `json:"max_down"`
 	MaxPeer int64  `json:"max_peer"`
+	// MaxControl is what may be sent beside images and documents.
+	MaxControl int64 `json:"max_control"`
 	// Now is what may be sent at this moment. Slowed says that it is less because
 	// members answer each other late, Floored because the robot spares itself.
 	Now        int64       `json:"now"`
@@ -140,7 +166,7 @@ func (n *Node) transfer() Transfer {
 	c, l := n.cfg, n.inForce()
 	out := Transfer{
 		Profile: cmp.Or(c.Profile, DefaultProfile),
-		MaxUp:   l.Up, MaxDown: l.Down, MaxPeer: l.Peer, Plan: n.planTransfer(), Waits: n.lacksHere(),
+		MaxUp:   l.Up, MaxDown: l.Down, MaxPeer: l.Peer, MaxControl: l.Control, Plan: n.planTransfer(), Waits: n.lacksHere(),
 		Interfaces: append([]string{}, c.Interfaces...), OnlyWhen: append([]Condition{}, c.OnlyWhen...), Measured: []LinkRate{}, Faults: n.faults.list(),
 	}
 	out.Now, out.Slowed, out.Floored = n.exchange.Pace()

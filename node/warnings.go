@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/starling-swarm/starling/artifacts/store"
-	"github.com/starling-swarm/starling/consensus/order"
 )
 
 const (
@@ -30,7 +29,10 @@ func (n *Node) warnings(v *View, s *Status) []Warning {
 	warn(v.Me() == nil, "revoked", "to come back, join with a new invite in an empty directory: starling join FILE", "the roster no longer has this node in it")
 	warn(v.Order == nil, "no_voters", "switch on robots that are off, or let more in: starling invite, then on each starling join FILE; for a smaller swarm: starling begin", "%s", s.Quorum.Text)
 	warn(v.Order != nil && !s.Quorum.OK, "no_quorum", noQuorumNext(s), "nothing new can start: %s", s.Quorum.Text)
-	warn(v.Order != nil && v.Order.Level > order.Level, "too_old", "update starling on this machine", "the swarm is at feature level %d, this build reads up to %d", levelOf(v), order.Level)
+	warn(v.Order != nil && v.Order.Level > n.level(), "too_old", "update starling on this machine", "the swarm is at feature level %d, this build reads up to %d", levelOf(v), n.level())
+	if l := s.FeatureLevel; l != nil {
+		warn(len(l.WaitsFor) > 0, "level_waits", "update starling there, and switch on who is off; who is gone for good: starling node revoke NAME", "%s", l.Text)
+	}
 	for _, e := range n.hostile(v) {
 		warn(true, "signed_twice", "look at that machine, and take it out: starling node revoke "+e.Member, "%s; one such voter decides nothing, a second one could", e.Text)
 	}

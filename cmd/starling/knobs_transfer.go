@@ -61,7 +61,7 @@ func (r *reader) rate(text, part string) int64 {
 // transferFits refuses limits that this swarm's voters may not know.
 func transferFits(v *view, p *rollout.Plan) error {
 	if o := v.status.Order; !p.Transfer.IsZero() && o != nil && o.Level < rollout.TransferLevel {
-		return problem(api.Refused, "plan without --max-rate and --only-when, or set transfer in each robot's configuration",
+		return problem(api.Refused, "update all machines, and starling status says for whom the level waits; until then plan without --max-rate and --only-when, or set transfer in each robot's configuration",
 			"limits for transfers need feature level %d, swarm %s is at %d: some of its machines may run an older starling", rollout.TransferLevel, v.status.Swarm, o.Level)
 	}
 	return nil

@@ -86,6 +86,9 @@ func (c *cli) sayStatus(s *node.Status) {
 		quorum = "not started"
 	}
 	rows = append(rows, []string{"voters", fmt.Sprintf("%s: %s%s", quorum, s.Quorum.Text, termWords(s.Quorum.Term))})
+	if l := s.FeatureLevel; l != nil && len(l.WaitsFor) == 0 { // else it is a warning
+		rows = append(rows, []string{"level", l.Text})
+	}
 	for _, comp := range s.Components {
 		rows = append(rows, []string{"release", fmt.Sprintf("%s %s is active, before it %s", comp.Name, comp.Active, comp.Previous)})
 	}

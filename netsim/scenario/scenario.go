@@ -85,6 +85,9 @@ type World struct {
 	// Profile sets the nodes' timers: lan, mesh, narrow or local.
 	Profile string `yaml:"profile" default:"lan" oneof:"lan mesh narrow local"`
 	Voters  Voters `yaml:"voters"`
+	// Control is what each node may send per second beside images and documents: see
+	// node.Config.ControlBytesPerSec. Zero is no limit.
+	Control Bytes `yaml:"control"`
 	// Links are differences from what radios and places give.
 	Links []Link `yaml:"links"`
 }

@@ -54,7 +54,7 @@ func TestTransfer(t *testing.T) {
 	require.NoError(t, err)
 	c.resolve(".")
 	require.NoError(t, c.Validate())
-	require.Equal(t, Transfer{MaxRate{200 << 10, 1 << 20, 50 << 10}, []string{"wlan0"}, []string{"charging", "still", "idle"}}, c.Transfer)
+	require.Equal(t, Transfer{MaxRate{200 << 10, 1 << 20, 50 << 10, 0}, []string{"wlan0"}, []string{"charging", "still", "idle"}}, c.Transfer)
 
 	c.Components["app"] = Component{Driver: "dirslot"}
 	c.Transfer.OnlyWhen = append(c.Transfer.OnlyWhen, "flying")

@@ -8,10 +8,10 @@ import (
 )
 
 // Transfer says how images may use this machine's links. What the swarm needs to decide
-// and to be seen is not limited by it. The plan of a rollout may narrow it further while
+// and to be seen is not limited by it, but for max_rate.control. The plan of a rollout may narrow it further while
 // that is open, but never widens it.
 type Transfer struct {
-	// MaxRate limits images, per second.
+	// MaxRate limits images, and all else, per second.
 	MaxRate MaxRate `yaml:"max_rate"`
 	// Interfaces are those by which image bytes may leave and enter, such as [wlan0];
 	// empty is all.
@@ -24,11 +24,13 @@ type Transfer struct {
 }
 
 // MaxRate is in bytes per second; zero is no limit. Up is all that is sent, Peer what is
-// sent to any one member, Down what is taken in.
+// sent to any one member, Down what is taken in. Control is what is sent beside images and
+// documents: see node.Config.ControlBytesPerSec.
 type MaxRate struct {
-	Up   Bytes `yaml:"up"`
-	Down Bytes `yaml:"down"`
-	Peer Bytes `yaml:"peer"`
+	Up      Bytes `yaml:"up"`
+	Down    Bytes `yaml:"down"`
+	Peer    Bytes `yaml:"peer"`
+	Control Bytes `yaml:"control"`
 }
 
 // checkTransfer says what of Transfer makes no sense with the components.

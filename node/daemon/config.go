@@ -35,7 +35,7 @@ func Config(c *config.Config, log *slog.Logger) (node.Config, error) {
 		Dir: c.Dir, Name: name(c), Gossip: c.Listen.Gossip, Bulk: c.Listen.Bulk, Control: c.Listen.Control,
 		Advertise: c.Advertise, Profile: c.Profile, ReserveBytes: int64(c.Reserve), Log: log,
 		UploadBytesPerSec: int64(c.Transfer.MaxRate.Up), DownloadBytesPerSec: int64(c.Transfer.MaxRate.Down),
-		PeerBytesPerSec: int64(c.Transfer.MaxRate.Peer), Interfaces: c.Transfer.Interfaces,
+		PeerBytesPerSec: int64(c.Transfer.MaxRate.Peer), ControlBytesPerSec: int64(c.Transfer.MaxRate.Control), Interfaces: c.Transfer.Interfaces,
 	}
 	out.StoreHigh, out.StoreLow = node.Watermark(c.Store.High), node.Watermark(c.Store.Low)
 	for _, w := range c.Transfer.OnlyWhen {
