@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/starling-swarm/starling/artifacts/manifest"
 	"github.com/starling-swarm/starling/artifacts/schedule"
@@ -24,6 +25,7 @@ type shared struct {
 	watch  []chan struct{} // each of depth 1: what is here has changed; in the order of sessions, so that runs replay
 	takers map[schedule.Peer]*server
 	offers *schedule.Offers // nil unless seeding; set once
+	quiet  *time.Timer      // fires when offers have not changed for a while; nil before the first
 	looks  [2]int           // how often what is here was looked up: begun, newest applied
 	safe   bool
 	sent   int64           // chunk bytes put on the wire, before compression
@@ -212,12 +214,8 @@ func (h *shared) offer(change func(*schedule.Offers)) {
 	}
 	h.mu.Lock()
 	change(h.offers)
-	var wake []chan struct{}
-	for _, o := range h.offers.Next() {
-		if v := h.takers[o.Peer]; v != nil {
-			wake = append(wake, v.wake)
-		}
-	}
+	wake := h.wakes(h.offers.Next())
+	h.wait()
 	was := h.safe
 	h.safe = h.offers.Safe()
 	now := h.safe
@@ -227,6 +225,53 @@ func (h *shared) offer(change func(*schedule.Offers)) {
 	}
 	if now && !was {
 		h.x.cfg.Events(SafeToLeave{Image: h.digest})
+	}
+}
+
+// wakes are those who have something new to offer. The caller holds mu.
+func (h *shared) wakes(offers []schedule.Offer) (wake []chan struct{}) {
+	for _, o := range offers {
+		if v := h.takers[o.Peer]; v != nil {
+			wake = append(wake, v.wake)
+		}
+	}
+	return wake
+}
+
+// wait has again called in a while, if nothing happens until then and somebody here lacks
+// something. The caller holds mu.
+func (h *shared) wait() {
+	switch {
+	case !h.offers.Lacking():
+	case h.quiet == nil:
+		h.quiet = time.AfterFunc(h.x.quiet(), h.again)
+	default:
+		h.quiet.Reset(h.x.quiet())
+	}
+}
+
+// quiet is for how long a seed hears nothing before it offers again: less than those who
+// lack pieces take to beg, or there would always be something to hear.
+func (x *Exchange) quiet() time.Duration {
+	if x.cfg.Retry > DefaultRetry {
+		return x.cfg.Retry
+	}
+	return min(x.cfg.Retry, schedule.Starve)
+}
+
+// again is called when a seed has heard nothing for a while: see schedule.Offers.Again.
+func (h *shared) again() {
+	select {
+	case <-h.gone:
+		return
+	default:
+	}
+	h.mu.Lock()
+	wake := h.wakes(h.offers.Again())
+	h.wait()
+	h.mu.Unlock()
+	for _, c := range wake {
+		poke(c)
 	}
 }
 

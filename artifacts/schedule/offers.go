@@ -18,7 +18,7 @@ const SafeCopies = 2
 
 // Offers is a seed's choice of what to offer to whom. Each piece is offered once
 // before any is offered again; a piece that somebody else holds by now, or is
-// about to, is not offered again, for they can pass it on.
+// about to, is not offered again, for they can pass it on, unless Again is called.
 // It is not safe for concurrent use. It remembers every member that ever fetched,
 // for what they hold counts; see Forget.
 type Offers struct {
@@ -165,10 +165,26 @@ func (o *Offers) takeBack(t *taker, piece int) {
 }
 
 // Next returns what to offer now.
-func (o *Offers) Next() []Offer {
+func (o *Offers) Next() []Offer { return o.offer(o.due) }
+
+// Again returns what to offer when nobody has said anything for a while, though some
+// who are here lack pieces: whoever holds these does not pass them on. The others may
+// have left it out for its lies, or cannot reach it.
+func (o *Offers) Again() []Offer { return o.offer(o.lacking) }
+
+// Lacking reports whether somebody who is here lacks anything.
+func (o *Offers) Lacking() bool {
+	return slices.ContainsFunc(o.order, func(p Peer) bool {
+		t := o.peers[p]
+		return t.here && o.mine.Minus(t.have).Count() > 0
+	})
+}
+
+// offer offers pieces out of those that make sense, one after the other.
+func (o *Offers) offer(sense func() manifest.Bitmap) []Offer {
 	var out []Offer
 	for {
-		of, ok := o.choose()
+		of, ok := o.choose(sense())
 		if !ok {
 			return out
 		}
@@ -180,10 +196,9 @@ func (o *Offers) Next() []Offer {
 	}
 }
 
-// choose takes the peer with the fewest outstanding offers and, for it, the piece
-// offered least, then held least.
-func (o *Offers) choose() (best Offer, ok bool) {
-	due := o.due()
+// choose takes the peer with the fewest outstanding offers and, for it, the piece of
+// those due that was offered least, then is held least.
+func (o *Offers) choose(due manifest.Bitmap) (best Offer, ok bool) {
 	if due.Count() == 0 {
 		return Offer{}, false
 	}
@@ -215,6 +230,18 @@ func (o *Offers) due() manifest.Bitmap {
 	for i := range o.sent {
 		if o.mine.Has(i) && (o.sent[i] == 0 || o.copies[i]+o.open[i] == 0) {
 			due = due.With(i)
+		}
+	}
+	return due
+}
+
+// lacking is the set of pieces that are on their way to nobody from here. Whoever has
+// one of them is not offered it.
+func (o *Offers) lacking() manifest.Bitmap {
+	due := o.mine.Clone()
+	for i, n := range o.open {
+		if n > 0 {
+			due = due.Without(i)
 		}
 	}
 	return due
