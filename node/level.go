@@ -13,7 +13,7 @@ import (
 	"github.com/starling-swarm/starling/gossip/member"
 )
 
-// A swarm begins at the feature level of the build that founded it, and rises when its
+// A swarm begins at the feature level that all who are on can read, and rises when its
 // machines have been updated. The leader proposes the next level when every member has
 // said that it reads it: nobody is to be left behind, so one that is silent or older
 // keeps the level where it is, and status names it. That a member lies delays the
@@ -48,6 +48,17 @@ type LevelWait struct {
 
 // level is the newest feature level that this build reads.
 func (n *Node) level() uint { return cmp.Or(n.older, order.Level) }
+
+// firstLevel is the feature level at which a swarm begins: the newest that this build and
+// all members who are on can read.
+func firstLevel(build uint, there map[member.Index]gossip.Member) uint {
+	for _, m := range there {
+		if l := uint(m.Meta.Level); m.State == gossip.Alive && l > 0 {
+			build = min(build, l)
+		}
+	}
+	return build
+}
 
 // said is what a node has heard of the level that a member reads.
 type said struct {

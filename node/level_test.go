@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-swarm/starling/consensus/order"
 	"github.com/starling-swarm/starling/consensus/rollout"
+	"github.com/starling-swarm/starling/gossip"
 	"github.com/starling-swarm/starling/gossip/member"
 )
 
@@ -100,4 +101,14 @@ func TestWhenTheFeatureLevelRises(t *testing.T) {
 			require.LessOrEqual(t, len(v.WaitsFor), maxLevelNames)
 		})
 	}
+}
+
+// A swarm begins at the level that everybody who is on can read.
+func TestFirstLevel(t *testing.T) {
+	reads := func(level uint8, s gossip.State) gossip.Member {
+		return gossip.Member{State: s, Meta: gossip.Meta{Level: level}}
+	}
+	require.EqualValues(t, 3, firstLevel(3, nil))
+	require.EqualValues(t, 2, firstLevel(2, map[member.Index]gossip.Member{1: reads(3, gossip.Alive)}))
+	require.EqualValues(t, 2, firstLevel(3, map[member.Index]gossip.Member{1: reads(3, gossip.Alive), 2: reads(2, gossip.Alive), 3: reads(1, gossip.Dead), 4: reads(0, gossip.Alive)}))
 }

@@ -295,7 +295,7 @@ func (o *operator) genesis(ctx context.Context, v *View, voters []order.Voter, r
 	g := &order.Genesis{
 		Format: order.GenesisFormat, Reason: reason, Roles: v.Trust.Roles(),
 		Order: order.Order{
-			Format: order.Format, Swarm: v.Swarm, Generation: 1, Level: o.n.level(), Time: v.now().Unix(),
+			Format: order.Format, Swarm: v.Swarm, Generation: 1, Level: firstLevel(o.n.level(), o.n.heardOf()), Time: v.now().Unix(),
 			Electorate: order.Electorate{Version: 1, Voters: voters}, Roster: v.RosterRef, Trust: v.Trust.Ref(),
 			Components: baseline(v.Trust), Halt: v.haltN,
 		},
