@@ -47,8 +47,8 @@ func inBubble(t *testing.T, f func(t *testing.T, s *swarm)) {
 }
 
 // settle is enough for a swarm to become whole: what gossip misses by chance, a
-// full exchange of states repairs, which LAN and mesh have every minute or two.
-const settle = 5 * time.Minute
+// full exchange of states repairs, of which the slowest profile has two in ten minutes.
+const settle = 12 * time.Minute
 
 var testKey = []byte("0123456789abcdef0123456789abcdef")
 

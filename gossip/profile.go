@@ -109,7 +109,6 @@ func (p Profile) memberlist() *memberlist.Config {
 		c.SuspicionMaxTimeoutMult = 3
 		c.IndirectChecks = 2
 		c.GossipInterval = 3 * time.Second
-		c.GossipNodes = 2
 		c.GossipToTheDeadTime = 10 * time.Minute
 		c.PushPullInterval = 5 * time.Minute
 		c.TCPTimeout = 30 * time.Second
