@@ -137,7 +137,7 @@ func TestControlKeepsItsRate(t *testing.T) {
 				now = now.Add(time.Second)
 				s.Take(now, Control, "", gossip)
 			}
-			now = now.Add(wait % time.Second)
+			now = now.Add(max(wait%time.Second, time.Millisecond))
 			s.Take(now, Control, "", 2000)
 			talk += 2000
 		}
