@@ -22,7 +22,6 @@ type conn struct {
 	outbound bool      // we dialed
 	since    time.Time // when the keys were proved
 	paid     bool      // a stranger's first stream, which its connection has paid for; serve's
-	alone    bool      // mux is a *direct
 
 	// Guarded by host.mu.
 	open    int       // streams in both directions
@@ -30,6 +29,12 @@ type conn struct {
 	guest   bool      // counted in host.guests
 	moved   int64     // of a direct connection: what raw had heard and sent when that was looked at,
 	movedAt time.Time // and when it had grown last
+}
+
+// alone reports whether the connection carries one stream only.
+func (c *conn) alone() bool {
+	_, ok := c.mux.(*direct)
+	return ok
 }
 
 // close ends the connection and its streams. The raw connection goes first, so

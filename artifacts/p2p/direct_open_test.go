@@ -110,7 +110,7 @@ func TestDirectToAnOlderBuild(t *testing.T) {
 	for range 2 {
 		s, err := a.OpenDirect(soon(t), z.Key(), tongue)
 		require.NoError(t, err)
-		require.False(t, s.c.alone)
+		require.False(t, s.c.alone())
 		require.NoError(t, s.Close())
 	}
 	require.EqualValues(t, 3, dials.Load(), "the shared connection is kept")
@@ -129,7 +129,7 @@ func TestDirectWhenFullHere(t *testing.T) {
 	defer one.Close()
 	two, err := a.OpenDirect(soon(t), z.Key(), tongue)
 	require.NoError(t, err)
-	require.False(t, two.c.alone)
+	require.False(t, two.c.alone())
 	require.EqualValues(t, 2, dials.Load())
 	require.NoError(t, two.Close())
 }
@@ -143,7 +143,7 @@ func TestDirectOneMemberHasAPart(t *testing.T) {
 	require.NoError(t, alone(t, greedy, z.Key(), deaf).Close()) // it lingers at both ends
 	s, err := greedy.OpenDirect(soon(t), z.Key(), deaf)
 	require.NoError(t, err)
-	require.False(t, s.c.alone)
+	require.False(t, s.c.alone())
 	alone(t, other, z.Key(), deaf)
 	require.Equal(t, 3, directsOf(z))
 }
@@ -159,7 +159,7 @@ func TestDirectStrangersAreNotBlamed(t *testing.T) {
 	a := b.start(t, 1, nil)
 	s, err := a.OpenDirect(soon(t), z.Key(), tongue)
 	require.NoError(t, err)
-	require.False(t, s.c.alone)
+	require.False(t, s.c.alone())
 	require.NoError(t, s.Close())
 	require.Zero(t, blamed.Load())
 	for range strangersBurst {

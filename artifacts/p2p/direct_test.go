@@ -29,7 +29,7 @@ func directsOf(h *Host) int {
 func alone(t *testing.T, h *Host, peer envelope.Key, protocol string) *Stream {
 	s, err := h.OpenDirect(soon(t), peer, protocol)
 	require.NoError(t, err)
-	require.True(t, s.c.alone)
+	require.True(t, s.c.alone())
 	return s
 }
 
@@ -162,7 +162,7 @@ func TestDirectIsRefused(t *testing.T) {
 	defer one.Close()
 	two, err := a.OpenDirect(soon(t), full.Key(), tongue)
 	require.NoError(t, err)
-	require.False(t, two.c.alone)
+	require.False(t, two.c.alone())
 	require.NoError(t, two.Close())
 }
 
@@ -173,7 +173,7 @@ func TestDirectWithStrangers(t *testing.T) {
 	a := b.start(t, 1, nil)
 	s, err := a.OpenDirect(soon(t), z.Key(), tongue)
 	require.NoError(t, err)
-	require.False(t, s.c.alone)
+	require.False(t, s.c.alone())
 	require.NoError(t, s.Close())
 	require.Zero(t, directsOf(z))
 
@@ -193,7 +193,7 @@ func TestDirectFallsBack(t *testing.T) {
 		})
 		s, err := a.OpenDirect(soon(t), z.Key(), tongue)
 		require.NoError(t, err)
-		require.False(t, s.c.alone)
+		require.False(t, s.c.alone())
 		require.NoError(t, s.Close())
 	})
 	t.Run("a peer that cannot be dialed", func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestDirectFallsBack(t *testing.T) {
 		b.write(z.Key(), "127.0.0.1:1")
 		s, err := a.OpenDirect(soon(t), z.Key(), tongue)
 		require.NoError(t, err)
-		require.False(t, s.c.alone)
+		require.False(t, s.c.alone())
 		require.NoError(t, s.Close())
 	})
 }

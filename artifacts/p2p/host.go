@@ -210,8 +210,7 @@ func (h *Host) welcome(ctx context.Context, raw net.Conn) {
 			h.cfg.Log.Debug("handshake failed", "addr", from, "err", err)
 			return
 		}
-		_, alone := mux.(*direct)
-		c := &conn{host: h, key: key, raw: p, mux: mux, alone: alone, since: time.Now()}
+		c := &conn{host: h, key: key, raw: p, mux: mux, since: time.Now()}
 		if err := h.take(c); err != nil {
 			h.turnAway(ctx, c, from, err)
 			return

@@ -246,7 +246,7 @@ func (h *Host) dialOne(ctx context.Context, addr string, peer envelope.Key, alon
 	if err != nil {
 		return nil, err
 	}
-	return &conn{host: h, key: key, raw: p, mux: mux, outbound: true, alone: alone, since: time.Now()}, nil
+	return &conn{host: h, key: key, raw: p, mux: mux, outbound: true, since: time.Now()}, nil
 }
 
 // adopt enters a connection that was dialed at addr and serves it.

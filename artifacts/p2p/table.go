@@ -22,7 +22,7 @@ func (h *Host) take(c *conn) error {
 	if c.key == h.key {
 		return fmt.Errorf("%w: it is this robot's own key; a cloned card?", ErrUnreachable)
 	}
-	if c.alone {
+	if c.alone() {
 		return h.admitDirect(c)
 	}
 	stranger := !c.outbound && !h.cfg.Known(c.key)
