@@ -91,7 +91,8 @@ type Config struct {
 	// and how often Candidates are looked at; zero is DefaultRetry. A member that
 	// could not be reached waits longer each time, up to 16 times as long. If it is
 	// longer than DefaultRetry, links are slow, and a seed is asked for what it did not
-	// offer only after twice as long.
+	// offer only after twice as long. A seed that hears nothing for so long, or for
+	// schedule.Starve if that is less, offers again what nobody passes on.
 	Retry time.Duration
 	// Events takes what happens; it must not block. Nil discards.
 	Events func(Event)

@@ -63,7 +63,7 @@ type Config struct {
 	UploadBytesPerSec, DownloadBytesPerSec, PeerBytesPerSec int64
 	// ControlBytesPerSec limits what is sent beside images and documents: reports,
 	// certificates and whatever else members ask of each other wait for their turn. Gossip,
-	// Raft and the stop are counted and never wait. Zero is no limit.
+	// Raft, answers and the stop are counted and never wait. Zero is no limit.
 	ControlBytesPerSec int64
 	// Interfaces are the network interfaces by which image bytes may leave and enter;
 	// none is all. What else the node says uses any.

@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -61,35 +60,6 @@ func (n *Node) look() pace.Look {
 		n.charge(int(fresh))
 	}
 	return l
-}
-
-// charge takes control traffic out of what images may use.
-func (n *Node) charge(bytes int) {
-	// Control never waits, so there is no error either.
-	_ = n.exchange.Wait(context.Background(), pace.Control, bytes)
-}
-
-// talks makes an answer wait for its turn among all control that is sent.
-func (n *Node) talks(answer func(context.Context, envelope.Key, []byte) ([]byte, error)) func(context.Context, envelope.Key, []byte) ([]byte, error) {
-	return func(ctx context.Context, peer envelope.Key, request []byte) ([]byte, error) {
-		data, err := answer(ctx, peer, request)
-		if err == nil {
-			err = n.talk(ctx, len(data))
-		}
-		return data, err
-	}
-}
-
-// errPutOff is what was not said, for others go first and it would have come too late.
-var errPutOff = errors.New("node: put off: what may be sent beside images is used up (transfer.max_rate.control)")
-
-// talk returns when so many bytes may be said to a member, or why they may not.
-func (n *Node) talk(ctx context.Context, bytes int) error {
-	err := n.exchange.Wait(ctx, pace.Talk, bytes)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return fmt.Errorf("%w: %w", errPutOff, err)
-	}
-	return err
 }
 
 // paced makes an answer wait for its turn among documents, and for those before it that

@@ -24,7 +24,7 @@ type Class uint8
 // neither ever waits here.
 const (
 	Control  Class = iota // all that leaves as gossip, or by the connections of Raft and talk
-	Talk                  // reports, certificates, acknowledgements, proposals: before they leave
+	Talk                  // requests: reports, certificates, acknowledgements, proposals; before they leave
 	Manifest              // documents: manifests, releases, rosters, trust metadata
 	Bulk                  // images
 )
